@@ -1,0 +1,266 @@
+"""A study file read, overridden and checked: every mistake in it at once, each with its line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from protein_robust.config.schema import (
+    CropConfig,
+    DataConfig,
+    LabelConfig,
+    LossConfig,
+    ModelConfig,
+    NoiseConfig,
+    SplitFiles,
+    StudyConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
+from protein_robust.errors import ConfigError, InputError, Problem
+from protein_robust.losses import LOSSES, make_loss
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study.
+
+    Args:
+        path: the YAML file.
+        overrides: ``section.key=value`` texts that replace entries; values are YAML, and numbers
+            count the entries of a list.
+
+    Returns:
+        The study, complete with defaults.
+
+    Raises:
+        InputError: if the file cannot be read.
+        ConfigError: with all problems, if it is no YAML or an entry is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "bytes that are no UTF-8"
+        raise InputError("a readable study file", reason.lower(), path=path) from error
+    raw, lines, problems = _parse(text, path)
+    for override in overrides:
+        problems += _override(raw, override)
+    try:
+        study = StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        problems += [problem for details in error.errors() for problem in _explain(details)]
+    else:
+        problems += _check_names(study)
+    problems += _check_losses(raw.get("losses"))
+    if problems:
+        raise ConfigError([_with_line(problem, lines) for problem in problems], path=path)
+    return study
+
+
+def dump_yaml(study: StudyConfig) -> str:
+    """The complete study, defaults included, as YAML that `load_study` reads back to the same."""
+    return yaml.safe_dump(_flat_losses(study.model_dump(mode="json")), sort_keys=False)
+
+
+def _flat_losses(content: dict[str, Any]) -> dict[str, Any]:
+    losses = [
+        {"name": loss["name"], "label": loss["label"], **loss["parameters"]}
+        for loss in content["losses"]
+    ]
+    return {**content, "losses": losses}
+
+
+def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[Problem]]:
+    """The file's content, the line of each dotted key, and keys that stand twice."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = None if mark is None else mark.line + 1
+        reason = getattr(error, "problem", None) or str(error)
+        raise ConfigError([Problem("YAML", f"cannot be read: {reason}", line)], path=path) from error
+    if not isinstance(raw, dict):
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        problem = Problem("study", f"Expected keys such as `name` and `data`, got {found}.")
+        raise ConfigError([problem], path=path)
+    lines: dict[str, int] = {}
+    problems: list[Problem] = []
+    _walk(root, (), lines, problems)
+    return raw, lines, problems
+
+
+def _walk(
+    node: yaml.Node, at: tuple[str, ...], lines: dict[str, int], problems: list[Problem]
+) -> None:
+    """Note the line of every entry below a YAML node."""
+    if isinstance(node, yaml.MappingNode):
+        entries = [((*at, str(key.value)), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        entries = [((*at, str(i)), value, value) for i, value in enumerate(node.value)]
+    else:
+        return
+    for place, mark, value in entries:
+        dotted = ".".join(place)
+        if dotted in lines:
+            message = f"Expected each key once, got it again (first in line {lines[dotted]})."
+            problems.append(Problem(dotted, message, mark.start_mark.line + 1))
+        lines[dotted] = mark.start_mark.line + 1
+        _walk(value, place, lines, problems)
+
+
+def _override(raw: dict[str, Any], text: str) -> list[Problem]:
+    """Apply one ``section.key=value``; unknown keys are found later, by the schema."""
+    key, equals, value_text = text.partition("=")
+    if not equals or not key.strip():
+        return [Problem(f"--set {text}", "Expected section.key=value, got no key and value.")]
+    try:
+        value = yaml.safe_load(value_text)
+    except yaml.YAMLError:
+        return [Problem(f"--set {key}", f"Expected a YAML value, got {value_text!r}.")]
+    place: Any = raw
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        if isinstance(place, dict):
+            # A section that is absent, or a word such as `model: paper`, is begun anew.
+            if not isinstance(place.get(section), dict | list):
+                place[section] = {}
+            place = place[section]
+        elif section.isdigit() and int(section) < len(place):
+            place = place[int(section)]
+        else:
+            return [_no_entry(key, section, place)]
+    if isinstance(place, dict):
+        place[last] = value
+    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = value
+    else:
+        return [_no_entry(key, last, place)]
+    return []
+
+
+def _no_entry(key: str, section: str, place: Any) -> Problem:
+    found = f"{len(place)} entries" if isinstance(place, list) else f"the value {place!r}"
+    return Problem(f"--set {key}", f"Expected `{section}` to be an entry of {found}.")
+
+
+def _explain(details: Any) -> list[Problem]:
+    """One of pydantic's errors in our words."""
+    # The alternatives of a union stand in the location; they are no keys of the file.
+    place = [str(p) for p in details["loc"] if not re.match(r"str$|list\[|SplitFiles$", str(p))]
+    key = ".".join(place)
+    given = _shown(details["input"])
+    if details["type"] == "extra_forbidden":
+        return [Problem(key, _unknown_key(place))]
+    if details["type"] == "missing":
+        return [Problem(key, "Expected a value, got none.")]
+    message = details["msg"].removeprefix("Value error, ")
+    if message.startswith("Expected"):
+        return [Problem(key, message)]
+    expectation = re.sub(r"^(Input|Value|String|List|Tuple) should (be|have|match) ", "", message)
+    return [Problem(key, f"Expected {expectation}, got {given}.")]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown_key(place: Sequence[str]) -> str:
+    valid = _fields_at(place[:-1])
+    nearest = get_close_matches(place[-1], valid, n=1)
+    hint = f"did you mean `{nearest[0]}`? " if nearest else ""
+    return f"Unknown key; {hint}Valid here: {', '.join(valid)}."
+
+
+def _fields_at(place: Sequence[str]) -> list[str]:
+    """Keys that the schema has at a place."""
+    model: type[BaseModel] = StudyConfig
+    sections: dict[str, type[BaseModel]] = {
+        "data": DataConfig,
+        "source": SplitFiles,
+        "noise": NoiseConfig,
+        "crop": CropConfig,
+        "label": LabelConfig,
+        "model": ModelConfig,
+        "training": TrainingConfig,
+        "losses": LossConfig,
+        "tracking": TrackingConfig,
+    }
+    for name in place:
+        model = sections.get(name, model)
+    return list(model.model_fields)
+
+
+def _check_names(study: StudyConfig) -> list[Problem]:
+    """Names that tables and run names need to be different."""
+    lists: dict[str, list[Any]] = {
+        "noise": [noise.name for noise in study.noise],
+        "losses": [loss.label for loss in study.losses],
+        "seeds": list(study.seeds),
+    }
+    hint = {"losses": "; give each a `label` of its own"}
+    return [
+        Problem(f"{key}.{i}", f"Expected each once, got {name!r} again{hint.get(key, '')}.")
+        for key, names in lists.items()
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
+
+
+def _check_losses(entries: Any) -> list[Problem]:
+    """Every wrong loss, also where the schema has found mistakes elsewhere."""
+    problems: list[Problem] = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        try:
+            loss = LossConfig.model_validate(entry)
+        except ValidationError:
+            continue  # reported by the schema
+        problems += _check_loss(loss, number)
+    return problems
+
+
+def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
+    """Every wrong parameter of a loss."""
+    key = f"losses.{number}"
+    if loss.name not in LOSSES:
+        nearest = get_close_matches(loss.name, LOSSES, n=1)
+        hint = f"did you mean `{nearest[0]}`? " if nearest else ""
+        message = f"Unknown loss {loss.name!r}; {hint}Valid: {', '.join(LOSSES)}."
+        return [Problem(f"{key}.name", message)]
+    valid = [field.name for field in dataclasses.fields(LOSSES[loss.name])]
+    problems = []
+    for name, value in loss.parameters.items():
+        if name not in valid:
+            nearest = get_close_matches(name, valid, n=1)
+            hint = f"did you mean `{nearest[0]}`? " if nearest else ""
+            listed = ", ".join(valid) or "none"
+            message = f"Unknown parameter of {loss.name}; {hint}Valid: {listed}."
+            problems.append(Problem(f"{key}.{name}", message))
+            continue
+        try:
+            make_loss(loss.name, **{name: value})
+        except InputError as error:
+            problems.append(Problem(f"{key}.{name}", str(error)))
+    if not problems:
+        try:
+            make_loss(loss.name, **loss.parameters)
+        except InputError as error:
+            problems.append(Problem(key, str(error)))
+    return problems
+
+
+def _with_line(problem: Problem, lines: Mapping[str, int]) -> Problem:
+    """Add the line of the entry, or of the nearest section that stands in the file."""
+    key = problem.key
+    while key and problem.line is None:
+        if key in lines:
+            return dataclasses.replace(problem, line=lines[key])
+        key = key.rpartition(".")[0]
+    return problem

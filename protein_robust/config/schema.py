@@ -1,0 +1,214 @@
+"""What may stand in a study: each section, each key with its meaning, default and range.
+
+The functions that do the work take plain values; `StudyConfig.ingest_options` and its neighbours
+translate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from protein_robust.ingest import IngestOptions, Source
+from protein_robust.models import ProtCNNConfig
+from protein_robust.noise import CropRule, LabelRule
+from protein_robust.training import FitOptions
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    """Part of a study: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitFiles(_Section):
+    """One file for each split, kept as they are."""
+
+    train: str
+    valid: str
+    test: str
+
+
+class DataConfig(_Section):
+    """Which sequences, and how they are split."""
+
+    source: str | list[str] | SplitFiles = Field(
+        description="a file; several; `train`, `valid` and `test` files; or `example`"
+    )
+    folder: str | None = Field(None, description="where relative source paths begin")
+    output: str | None = Field(None, description="dataset folder; data/processed/STUDY if not given")
+    format: Literal["auto", "table", "stockholm"] = Field("auto", description="of the files")
+    sequence_column: str | None = Field(None, description="of a table; recognised if not given")
+    family_column: str | None = Field(None, description="of a table; recognised if not given")
+    name_column: str | None = Field(None, description="of a table; recognised if not given")
+    split_column: str | None = Field(None, description="of a table, if it has one")
+    valid_fraction: float = Field(0.1, ge=0, lt=1, description="of each family")
+    test_fraction: float = Field(0.1, ge=0, lt=1, description="of each family")
+    num_families: int | None = Field(None, ge=2, description="draw this many at random")
+    seed: Seed = Field(0, description="of the split and of the drawn families")
+
+
+class CropConfig(_Section):
+    """Which part of each sequence is seen."""
+
+    kind: Literal["none", "random", "first"] = "none"
+    min_fraction: float = Field(0.5, gt=0, le=1, description="least kept part (random)")
+    max_fraction: float = Field(1.0, gt=0, le=1, description="largest kept part (random)")
+    num_residues: Count = Field(434, description="kept residues (first)")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        CropRule(**self.model_dump())
+        return self
+
+
+class LabelConfig(_Section):
+    """Which training labels become wrong."""
+
+    kind: Literal["none", "symmetric"] = "none"
+    rate: Fraction = Field(0.0, description="of the training labels, own class excluded")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        LabelRule(**self.model_dump())
+        return self
+
+
+class NoiseConfig(_Section):
+    """One noise setting of the study."""
+
+    name: str = Field(description="as it stands in tables and run names")
+    crop: CropConfig = CropConfig()
+    label: LabelConfig = LabelConfig()
+
+
+class ModelConfig(_Section):
+    """Shape of ProtCNN; the word `paper` stands for the published size."""
+
+    width: Count = Field(48, description="channels of the residual stream")
+    bottleneck: float = Field(0.5, gt=0, le=1, description="channels in a block / width")
+    kernel_size: Count = Field(5, description="residues that a convolution sees, odd")
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 2, 4), description="one residual block each"
+    )
+    norm_momentum: float = Field(0.1, gt=0, le=1, description="of running statistics")
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"Expected an odd number, got {value}.")
+        return value
+
+
+class TrainingConfig(_Section):
+    """How a network is trained; see `protein_robust.training.FitOptions`."""
+
+    epochs: Count = Field(20, description="passes over the training data")
+    batch_size: int = Field(32, ge=2, description="sequences an update")
+    max_residues: Count = Field(65536, description="positions a batch, padding included")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0, description="the peak")
+    weight_decay: float = Field(1e-2, ge=0)
+    momentum: float = Field(0.9, gt=0, lt=1, description="of sgd")
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup: float = Field(0.1, ge=0, lt=1, description="fraction of the training")
+    milestones: tuple[Fraction, ...] = Field((0.5, 0.75), description="of `step`, fractions")
+    gamma: float = Field(0.1, gt=0, le=1, description="of `step`")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="of the gradient")
+    checkpoint_every: Count = Field(1, description="epochs")
+    evaluate_every: Count = Field(1, description="epochs")
+    monitor_size: Count = Field(
+        512, description="sequences of each split that are measured during training"
+    )
+
+
+class LossConfig(_Section):
+    """One loss of the study with its parameters; the name alone will do."""
+
+    name: str
+    label: str = Field(description="as it stands in tables; the name if not given")
+    parameters: dict[str, Any] = Field(description="the others keep their defaults")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, value: Any) -> Any:
+        """`cross_entropy` or `{name: proselflc, exp_base: 12}` -> name, label and parameters."""
+        entry = {"name": value} if isinstance(value, str) else value
+        if not isinstance(entry, Mapping) or "name" not in entry:
+            raise ValueError(f"Expected a loss with its `name`, got {value!r}.")
+        parameters = {k: v for k, v in entry.items() if k not in ("name", "label")}
+        label = entry.get("label", entry["name"])
+        return {"name": entry["name"], "label": label, "parameters": parameters}
+
+
+class TrackingConfig(_Section):
+    """Where MLflow keeps the runs."""
+
+    enabled: bool = True
+    uri: str | None = Field(
+        None, description="else $MLFLOW_TRACKING_URI, else sqlite mlflow.db of this folder"
+    )
+    experiment: str | None = Field(None, description="the name of the study if not given")
+
+
+class StudyConfig(_Section):
+    """Every loss, under every noise setting, with every seed, on one data set."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the study")
+    description: str = ""
+    output: str | None = Field(None, description="folder; results/NAME if not given")
+    data: DataConfig
+    noise: Annotated[list[NoiseConfig], Field(min_length=1)]
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    losses: Annotated[list[LossConfig], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count = Field(1, description="CPU threads of one training")
+    tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _paper(cls, value: Any) -> Any:
+        return dataclasses.asdict(ProtCNNConfig.paper()) if value == "paper" else value
+
+    @property
+    def folder(self) -> Path:
+        """Where everything that the study makes is written."""
+        return Path(self.output) if self.output else Path("results") / self.name
+
+    @property
+    def dataset_folder(self) -> Path:
+        """Where the ingested data set is."""
+        return Path(self.data.output) if self.data.output else Path("data/processed") / self.name
+
+    def sources(self) -> list[Source]:
+        """The files to ingest."""
+        base = Path(self.data.folder or "")
+        if isinstance(self.data.source, SplitFiles):
+            files = self.data.source.model_dump()
+            return [Source(base / path, split) for split, path in files.items()]
+        paths = [self.data.source] if isinstance(self.data.source, str) else self.data.source
+        return [Source(path if path == "example" else base / path) for path in paths]
+
+    def ingest_options(self) -> IngestOptions:
+        """How to read and split them."""
+        return IngestOptions(**self.data.model_dump(exclude={"source", "folder", "output"}))
+
+    def protcnn(self) -> ProtCNNConfig:
+        """Shape of the network."""
+        return ProtCNNConfig(**self.model.model_dump())
+
+    def fit_options(self) -> FitOptions:
+        """How it is trained."""
+        own = {"batch_size", "max_residues", "monitor_size"}
+        return FitOptions(**self.training.model_dump(exclude=own))

@@ -1,0 +1,140 @@
+"""What a person at the terminal sees while something runs; nothing moves where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from protein_robust.study import RunReport
+
+errors = Console(stderr=True, highlight=False)
+"""Progress and messages; standard output is for results."""
+
+output = Console(highlight=False)
+
+
+class ReadingProgress:
+    """A bar over the bytes of the files that are read."""
+
+    def __init__(self) -> None:
+        """Start with an empty bar, shown only on a terminal."""
+        self._progress = Progress(
+            TextColumn("reading"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[records]:,} sequences"),
+            TimeElapsedColumn(),
+            console=errors,
+            disable=not errors.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("reading", total=None, records=0)
+
+    def __call__(self, num_records: int, num_bytes_done: int, num_bytes_total: int) -> None:
+        """Take note of how far reading is."""
+        self._progress.update(
+            self._task, completed=num_bytes_done, total=num_bytes_total or None, records=num_records
+        )
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+class StudyProgress:
+    """A bar for each running training, with loss, accuracy and speed, and one for the study.
+
+    Where there is no terminal: one line for each training that ends.
+
+    Args:
+        num_runs: how many will be carried out.
+    """
+
+    def __init__(self, num_runs: int) -> None:
+        """Start with nothing done."""
+        self._num_runs = num_runs
+        self._num_ended = 0
+        is_hidden = not errors.is_terminal
+        self._overall = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=errors,
+            disable=is_hidden,
+            transient=True,
+        )
+        self._study = self._overall.add_task("trainings", total=num_runs, detail="")
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, report: RunReport) -> None:
+        """Take note of how a run goes."""
+        name = report.run.name
+        if report.step is None:
+            self._end(report)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._overall.add_task(name, total=1000, detail="")
+        step = report.step
+        speed = f"{step.residues_per_second / 1e3:,.0f}k residues/s"
+        detail = f"epoch {step.epoch}, loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, {speed}"
+        self._overall.update(
+            self._tasks[name], completed=int(1000 * step.progress), detail=detail
+        )
+
+    def _end(self, report: RunReport) -> None:
+        name = report.run.name
+        if name in self._tasks:
+            self._overall.remove_task(self._tasks.pop(name))
+        self._num_ended += 1
+        self._overall.update(self._study, completed=self._num_ended)
+        took = f"{report.seconds:.0f} s"
+        how = f"failed after {took}: {report.failure}" if report.failure else f"done in {took}"
+        errors.print(f"[{self._num_ended}/{self._num_runs}] {name}: {how}", markup=False)
+
+    def __enter__(self) -> Self:
+        """Show the bars."""
+        self._overall.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bars away."""
+        self._overall.stop()
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        output.print(f"  {name:<{width}}  {value}", markup=False)

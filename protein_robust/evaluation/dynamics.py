@@ -1,0 +1,74 @@
+"""The numbers of one data set in one state of the network: the talk's metrics.
+
+On training data with known clean labels these are the six of its training dynamics ("Empirical
+analysis with 6 metrics"; Wang et al., ProSelfLC, CVPR 2021, Fig. 3); the sixth, generalisation, is
+the accuracy on the test data. All are of the network's own predictions, in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein_robust.evaluation.calibration import expected_calibration_error
+from protein_robust.evaluation.classification import accuracy_score
+from protein_robust.evaluation.predict import Predictions
+
+
+def summarise(
+    predictions: Predictions,
+    label: NDArray[np.int64],
+    clean_label: NDArray[np.int64],
+) -> dict[str, float]:
+    """Reduce predictions to the metrics of the table and of the training dynamics.
+
+    Args:
+        predictions: of the N examples.
+        label: given classes, shape (N,), int64.
+        clean_label: classes before corruption, shape (N,), int64.
+
+    Returns:
+        ``accuracy`` (against given labels), ``entropy_confidence`` (mean 1 - H(p)/H(u)),
+        ``max_probability`` (mean), ``expected_calibration_error``; and, only where labels were
+        corrupted, ``correct_fitting`` (clean subset), ``wrong_fitting`` (noisy subset against
+        given labels), ``correction`` (noisy subset against clean labels), ``clean_accuracy`` (all
+        against clean labels), ``clean_entropy`` and ``noisy_entropy`` (mean H(p)/H(u) of either
+        subset).
+    """
+    said = predictions.prediction
+    metrics = {
+        "accuracy": accuracy_score(said, label),
+        "entropy_confidence": _mean(predictions.entropy_confidence),
+        "max_probability": _mean(predictions.max_probability),
+        "expected_calibration_error": expected_calibration_error(
+            predictions.max_probability, said == label
+        ),
+    }
+    noisy = label != clean_label
+    if noisy.any():
+        metrics |= _subset_metrics(predictions, label, clean_label, noisy)
+    return metrics
+
+
+def _subset_metrics(
+    predictions: Predictions,
+    label: NDArray[np.int64],
+    clean_label: NDArray[np.int64],
+    noisy: NDArray[np.bool_],
+) -> Mapping[str, float]:
+    said = predictions.prediction
+    entropy = 1 - predictions.entropy_confidence
+    return {
+        "correct_fitting": accuracy_score(said[~noisy], label[~noisy]),
+        "wrong_fitting": accuracy_score(said[noisy], label[noisy]),
+        "correction": accuracy_score(said[noisy], clean_label[noisy]),
+        "clean_accuracy": accuracy_score(said, clean_label),
+        "clean_entropy": _mean(entropy[~noisy]),
+        "noisy_entropy": _mean(entropy[noisy]),
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,212 @@
+"""Losses that are a cross entropy with a modified target, by a fixed amount epsilon.
+
+Convention: the target of the last two contains the prediction itself, so it matters whether the
+gradient flows through it (see `protein_robust.losses.terms.self_log_target`). All compute in
+float32 (float64 for float64) from `log_softmax`; the authors' codes add 1e-6 or 1e-8 inside the
+logarithm of a softmax, which quietly down-weights the hardest examples, and are not followed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from protein_robust.losses.context import LossContext, checked_logits
+from protein_robust.losses.parameters import check_choice, check_number, check_self_target
+from protein_robust.losses.terms import given_label_term, self_log_target, soft_target_term
+
+PenaltyForm = Literal["target", "clipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+    r"""Cross entropy with the given label (CCE).
+
+    .. math:: L = -\log p_y, \qquad \partial L/\partial z = p - q
+
+    Use it as the reference that every other method is compared with. Its gradient is that of its
+    value; there is nothing to set.
+
+    References:
+        Wang et al., "ProSelfLC", CVPR 2021, eq. 2. https://arxiv.org/abs/2005.03788
+
+    Example:
+        >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
+        >>> CrossEntropy()(torch.zeros(1, 4), torch.tensor([2]), context)
+        tensor([1.3863])
+    """
+
+    batch_weighted: ClassVar[bool] = False
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
+        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
+        return given_label_term(log_probs, labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSmoothing:
+    r"""Cross entropy with a target that gives a share to all classes alike (LS).
+
+    .. math:: \tilde q = (1-\epsilon) q + \epsilon u, \qquad
+              L = (1-\epsilon) H(q, p) + \epsilon H(u, p)
+
+    The share of the label is 1 - eps + eps / K, as in `torch.nn.functional.cross_entropy`. The
+    class with the largest target never changes. Its gradient is that of its value. Use it when
+    confidence is too high but the labels need no correction.
+
+    Attributes:
+        epsilon: share of the uniform distribution, in [0, 1]. The default 0.125 is the value of the
+            published protein runs and the smallest of the ProSelfLC grid (0.125, 0.25, 0.5); 0.1 is
+            usually quoted from Szegedy et al.
+
+    Raises:
+        InputError: if ``epsilon`` is outside [0, 1].
+
+    References:
+        Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7.
+        Wang et al., "ProSelfLC", CVPR 2021, eq. 3. https://arxiv.org/abs/2005.03788
+
+    Example:
+        >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
+        >>> logits = torch.tensor([[3.0, 2.0, 1.0]]).log()
+        >>> LabelSmoothing(epsilon=0.25)(logits, torch.tensor([0]), context)
+        tensor([0.8185])
+    """
+
+    epsilon: float = 0.125
+    batch_weighted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_number("epsilon", self.epsilon, low=0, high=1)
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
+        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
+        given = given_label_term(log_probs, labels)
+        return (1 - self.epsilon) * given - self.epsilon * log_probs.mean(dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfidencePenalty:
+    r"""Cross entropy minus the entropy of the prediction (CP).
+
+    .. math:: \tilde q = (1-\epsilon) q - \epsilon p_T, \qquad
+              L = (1-\epsilon) H(q, p) - \epsilon H(p_T, p)
+
+    At T = 1 with the target attached (the default there, G1) this is the regulariser
+    (1-eps) H(q, p) - eps H(p), which is 1-eps times H(q, p) - beta H(p) with beta = eps / (1-eps).
+    With T < 1 the target is detached by default (G2) and the gradient is
+    (1-eps)(p - q) + eps (p_T - p). Use it when predictions are over-confident; it corrects no
+    label.
+
+    The target sums to 1 - 2 eps and has negative entries, so the value can be negative; it is never
+    below -eps ln K. The authors report a KL divergence, which is NaN for such a target; this is the
+    cross entropy. ``form="clipped"`` sets negative entries to 0, L = max(0, 1 - eps - eps p_T,y)
+    H(q, p): with a detached target, or at T = 1, that is only a weight on cross entropy.
+
+    Attributes:
+        epsilon: weight of the penalty, in [0, 1]. The default 0.25 (beta = 1/3) is the value of the
+            published protein runs, which had T = 0.4.
+        temperature: T of the prediction in the target, in [0.01, 1].
+        detach_target: whether the target is a constant; ``None``: exactly when T < 1.
+        form: ``target`` or ``clipped``.
+
+    Raises:
+        InputError: if a parameter is not as described.
+
+    References:
+        Pereyra et al., "Regularizing neural networks by penalizing confident output distributions",
+        2017. https://arxiv.org/abs/1701.06548
+        Wang et al., "ProSelfLC", CVPR 2021, eq. 4 and proposition 4.
+        https://arxiv.org/abs/2005.03788
+
+    Example:
+        >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
+        >>> logits = torch.tensor([[3.0, 2.0, 1.0]]).log()
+        >>> ConfidencePenalty(epsilon=0.25)(logits, torch.tensor([0]), context)
+        tensor([0.2670])
+    """
+
+    epsilon: float = 0.25
+    temperature: float = 1.0
+    detach_target: bool | None = None
+    form: PenaltyForm = "target"
+    batch_weighted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_number("epsilon", self.epsilon, low=0, high=1)
+        check_choice("form", self.form, get_args(PenaltyForm))
+        check_self_target(self.temperature, self.detach_target)
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
+        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
+        log_target = self_log_target(log_probs, self.temperature, self.detach_target)
+        given = given_label_term(log_probs, labels)
+        if self.form == "clipped":
+            share_of_label = torch.exp(-given_label_term(log_target, labels))
+            return (1 - self.epsilon - self.epsilon * share_of_label).clamp(min=0) * given
+        penalty = soft_target_term(log_target.exp(), log_probs)
+        return (1 - self.epsilon) * given - self.epsilon * penalty
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapSoft:
+    r"""Cross entropy with a target that mixes the label with the prediction (Boot-soft).
+
+    .. math:: \tilde q = (1-\epsilon) q + \epsilon p_T, \qquad
+              L = (1-\epsilon) H(q, p) + \epsilon H(p_T, p)
+
+    At T = 1 with the target attached (the default there, G1) the second term is the entropy of the
+    prediction, which is minimised. With T < 1 the target is detached by default (G2) and the
+    gradient is (1-eps)(p - q) + eps (p - p_T). Use it when labels are wrong and a fixed trust in
+    the model is enough. A label is held against a confident prediction only above a threshold of
+    eps: 0.782 for G1, 0.828 for G2 at T = 0.5, 0.674 at T = 0.2. The authors' low-temperature code
+        reports a KL
+    divergence; this is the cross entropy, with the same gradient.
+
+    Attributes:
+        epsilon: trust in the prediction, in [0, 1] (1 - beta of Reed et al.). The default 0.5 is
+            the best of (0.125, 0.25, 0.5) in the ProSelfLC paper; the protein runs had 0.25 with T
+            = 0.2.
+        temperature: T of the prediction in the target, in [0.01, 1].
+        detach_target: whether the target is a constant; ``None``: exactly when T < 1.
+
+    Raises:
+        InputError: if a parameter is not as described.
+
+    References:
+        Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2015.
+        https://arxiv.org/abs/1412.6596
+        Wang et al., "ProSelfLC", CVPR 2021, eq. 5. https://arxiv.org/abs/2005.03788
+
+    Example:
+        >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
+        >>> logits = torch.tensor([[3.0, 2.0, 1.0]]).log()
+        >>> BootstrapSoft(epsilon=0.25)(logits, torch.tensor([0]), context)
+        tensor([0.7727])
+    """
+
+    epsilon: float = 0.5
+    temperature: float = 1.0
+    detach_target: bool | None = None
+    batch_weighted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_number("epsilon", self.epsilon, low=0, high=1)
+        check_self_target(self.temperature, self.detach_target)
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
+        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
+        log_target = self_log_target(log_probs, self.temperature, self.detach_target)
+        given = given_label_term(log_probs, labels)
+        predicted = soft_target_term(log_target.exp(), log_probs)
+        return (1 - self.epsilon) * given + self.epsilon * predicted

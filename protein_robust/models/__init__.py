@@ -1,0 +1,5 @@
+"""Networks: `(inputs, mask) -> logits (B, K)`."""
+
+from protein_robust.models.protcnn import ProtCNN, ProtCNNConfig
+
+__all__ = ["ProtCNN", "ProtCNNConfig"]

@@ -1,0 +1,276 @@
+"""What happened during training, and how the losses compare, as figures.
+
+Figures are made without pyplot, so nothing here depends on a display or on what was drawn before.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from protein_robust.report.files import replace_file
+from protein_robust.report.tables import check_results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 110
+# Okabe and Ito, "Color Universal Design", 2008, without the yellow, too pale for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", ":")
+
+_PANELS = (
+    ("train/correct_fitting", "Correct fitting", "accuracy on clean train labels"),
+    ("train/wrong_fitting", "Wrong fitting", "wrong labels predicted as given"),
+    ("train/correction", "Correction", "wrong labels predicted as they were"),
+    ("train/clean_entropy", "Entropy of clean subset", "mean H(p)/H(u)"),
+    ("train/noisy_entropy", "Entropy of noisy subset", "mean H(p)/H(u)"),
+    ("test/accuracy", "Generalisation", "test accuracy"),
+)
+_BARS = (
+    ("accuracy", "Test accuracy"),
+    ("entropy_confidence", "Test 1 - H(p)/H(u)"),
+    ("max_probability", "Test max p"),
+    ("expected_calibration_error", "Test calibration error (lower is better)"),
+)
+
+
+def loss_styles(losses: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Give each loss a colour and a line style of its own.
+
+    Args:
+        losses: names in the study's order; more than seven repeat the colours, dashed.
+
+    Returns:
+        (colour, line style) by loss.
+    """
+    names = list(dict.fromkeys(losses))
+    colours, lines = len(PALETTE), len(LINE_STYLES)
+    return {
+        name: (PALETTE[i % colours], LINE_STYLES[i // colours % lines])
+        for i, name in enumerate(names)
+    }
+
+
+def training_dynamics(
+    history: pd.DataFrame, styles: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Figure]:
+    """Draw how each loss fits, corrects and generalises over the epochs.
+
+    Up to six panels: correct fitting, wrong fitting, correction, entropy of the clean and of the
+    noisy subset, generalisation. A line is the mean over seeds, its band the sample standard
+    deviation. A panel without values, as those of wrong labels where there are none, is left out.
+
+    Args:
+        history: one row for each noise, loss, seed and epoch, one column for each metric.
+        styles: colour and line of each loss; by default `loss_styles` of this history.
+
+    Returns:
+        A figure for each noise setting that has any of these values.
+
+    Raises:
+        ValueError: if ``noise``, ``loss``, ``seed`` or ``epoch`` is missing.
+    """
+    keys = ("noise", "loss", "seed", "epoch")
+    missing = [name for name in keys if name not in history.columns]
+    if missing:
+        raise ValueError(
+            f"Expected `history` to have columns {', '.join(keys)}, "
+            f"got none named {', '.join(missing)}"
+        )
+    styles = styles or loss_styles(history["loss"])
+    figures = {}
+    for noise, part in history.groupby("noise", sort=False):
+        panels = [panel for panel in _PANELS if panel[0] in part and part[panel[0]].notna().any()]
+        if panels:
+            figures[str(noise)] = _draw_dynamics(part, panels, styles, title=str(noise))
+    return figures
+
+
+def method_comparison(
+    results: pd.DataFrame,
+    checkpoint: Literal["final", "best"] = "final",
+    *,
+    styles: Mapping[str, tuple[str, str]] | None = None,
+) -> Figure | None:
+    """Draw test accuracy, confidence and calibration by loss, a group for each noise setting.
+
+    Bars are means over seeds, error bars sample standard deviations.
+
+    Args:
+        results: one row a value.
+        checkpoint: which weights were evaluated.
+        styles: colour of each loss; by default `loss_styles` of these results.
+
+    Returns:
+        The figure, None where there is nothing to draw.
+
+    Raises:
+        ValueError: if a column or a key is missing, or a value is there twice.
+    """
+    from matplotlib.figure import Figure
+
+    check_results(results)
+    styles = styles or loss_styles(results["loss"])
+    of_test = results[(results["checkpoint"] == checkpoint) & (results["data"] == "test")]
+    of_test = of_test.dropna(subset=["value"])
+    bars = [bar for bar in _BARS if (of_test["metric"] == bar[0]).any()]
+    if not bars:
+        return None
+    figure = Figure(figsize=(9.6, 2.3 * len(bars) + 0.9), layout="constrained")
+    axes = figure.subplots(len(bars), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (metric, title) in zip(axes, bars, strict=True):
+        _draw_bars(axis, of_test[of_test["metric"] == metric], styles, noises=_order(of_test))
+        axis.set_title(title, loc="left", fontsize=10)
+    _add_legend(figure, axes[0], num_entries=len(styles))
+    return figure
+
+
+def write_figures(results: pd.DataFrame, history: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw everything there are values for, each loss in one colour throughout.
+
+    Args:
+        results: one row a value.
+        history: one row for each noise, loss, seed and epoch.
+        folder: made where it is missing.
+
+    Returns:
+        The files: each figure as ``.png`` and ``.svg``, ``method_comparison`` first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    styles = loss_styles([*results["loss"], *history["loss"]])
+    comparison = method_comparison(results, styles=styles)
+    figures = {} if comparison is None else {"method_comparison": comparison}
+    for noise, figure in training_dynamics(history, styles).items():
+        figures[_new_name(f"training_dynamics_{noise}", figures)] = figure
+    written = []
+    for name, figure in figures.items():
+        written += [_save(figure, folder / f"{name}.png"), _save(figure, folder / f"{name}.svg")]
+    return written
+
+
+def _draw_dynamics(
+    history: pd.DataFrame,
+    panels: Sequence[tuple[str, str, str]],
+    styles: Mapping[str, tuple[str, str]],
+    *,
+    title: str,
+) -> Figure:
+    """Draw the panels of one noise setting."""
+    from matplotlib.figure import Figure
+
+    num_columns = min(3, len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    figure = Figure(figsize=(3.6 * num_columns, 2.9 * num_rows + 0.8), layout="constrained")
+    axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    for axis, (column, name, label) in zip(axes, panels, strict=False):
+        _draw_curves(axis, history, column, styles)
+        axis.set_title(name, loc="left", fontsize=10)
+        axis.set_ylabel(label, fontsize=8)
+        axis.set_xlabel("epoch", fontsize=8)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    num_seeds = history["seed"].nunique()
+    note = f" (mean ± sample sd over {num_seeds} seeds)" if num_seeds > 1 else ""
+    figure.suptitle(title + note, fontsize=11, x=0.01, ha="left")
+    _add_legend(figure, axes[0], num_entries=len(styles))
+    return figure
+
+
+def _draw_curves(
+    axis: Axes, history: pd.DataFrame, column: str, styles: Mapping[str, tuple[str, str]]
+) -> None:
+    """Draw one metric over the epochs, a line for each loss."""
+    from matplotlib.ticker import MaxNLocator
+
+    for loss, (colour, line) in styles.items():
+        groups = history[history["loss"] == loss].groupby("epoch")[column]
+        mean, spread = groups.mean(), groups.std(ddof=1)
+        # One epoch makes no line, so a short curve shows its points.
+        marker = "o" if len(mean) < 3 else None
+        axis.plot(
+            mean.index, mean, color=colour, linestyle=line, marker=marker, markersize=4, label=loss
+        )
+        if spread.notna().any():
+            axis.fill_between(
+                mean.index, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
+            )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _tidy(axis)
+
+
+def _draw_bars(
+    axis: Axes,
+    values: pd.DataFrame,
+    styles: Mapping[str, tuple[str, str]],
+    *,
+    noises: list[str],
+) -> None:
+    """Draw one metric, a group for each noise setting, a bar for each loss."""
+    width = 0.8 / max(len(styles), 1)
+    for place, (loss, (colour, line)) in enumerate(styles.items()):
+        groups = values[values["loss"] == loss].groupby("noise")["value"]
+        mean, spread = groups.mean().reindex(noises), groups.std(ddof=1).reindex(noises)
+        at = np.arange(len(noises)) + (place - (len(styles) - 1) / 2) * width
+        hatch = {"-": None, "--": "//", ":": ".."}[line]
+        axis.bar(at, mean, width * 0.9, color=colour, hatch=hatch, label=loss)
+        has_spread = spread.notna().to_numpy()
+        axis.errorbar(
+            at[has_spread],
+            mean[has_spread],
+            spread[has_spread],
+            fmt="none",
+            ecolor="0.2",
+            capsize=2,
+        )
+    axis.set_xticks(np.arange(len(noises)), [textwrap.fill(noise, 22) for noise in noises])
+    _tidy(axis)
+
+
+def _order(results: pd.DataFrame) -> list[str]:
+    """Give the noise settings in order of first appearance."""
+    return [str(noise) for noise in results["noise"].unique()]
+
+
+def _tidy(axis: Axes) -> None:
+    """Leave out what carries no information."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="0.9")
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8)
+
+
+def _add_legend(figure: Figure, axis: Axes, *, num_entries: int) -> None:
+    """Put one legend under all panels."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = min(max(num_entries, 1), 6)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
+
+
+def _new_name(name: str, taken: Iterable[str]) -> str:
+    """Make a file name of words and underscores that is not taken yet."""
+    stem = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")
+    made, number = stem, 2
+    while made in set(taken):
+        made, number = f"{stem}_{number}", number + 1
+    return made
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """Write a figure so that the same values give the same bytes."""
+    import matplotlib as mpl
+
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with mpl.rc_context({"svg.hashsalt": path.name}):
+        return replace_file(
+            path, lambda partial: figure.savefig(partial, dpi=DPI, metadata=metadata)
+        )

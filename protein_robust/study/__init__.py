@@ -1,0 +1,24 @@
+"""A whole study: which trainings it consists of, running them, and collecting what they gave."""
+
+from protein_robust.study.engine import Failure, RunReport, run_all
+from protein_robust.study.evaluating import evaluate_run
+from protein_robust.study.plan import PlannedRun, plan_runs, prepare_data, prepare_noise, read_run
+from protein_robust.study.results import collect_history, collect_results, find_runs, write_index
+from protein_robust.study.training import train_run
+
+__all__ = [
+    "Failure",
+    "PlannedRun",
+    "RunReport",
+    "collect_history",
+    "collect_results",
+    "evaluate_run",
+    "find_runs",
+    "plan_runs",
+    "prepare_data",
+    "prepare_noise",
+    "read_run",
+    "run_all",
+    "train_run",
+    "write_index",
+]

@@ -1,0 +1,103 @@
+"""What a run reads: the sequences of each split with clean and given labels, and the fixed crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protein_robust.datasets import SequenceBatches, SequenceDataset
+from protein_robust.ingest import SPLITS, read_families, read_sequences
+from protein_robust.models import ProtCNN, ProtCNNConfig
+from protein_robust.noise import CropRule, Crops, draw_crops, read_noise
+from protein_robust.study.plan import PlannedRun
+
+EVALUATION_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of one run, on its device.
+
+    Attributes:
+        datasets: of each split; labels are the given ones.
+        clean_label: of each split, arrays of shape (N_split,), int64.
+        crops: the fixed ones of each kind of evaluation data: ``train``, ``valid``, ``test``, and,
+            where sequences are cropped, ``test_whole``: the test sequences as they are.
+        crop_rule: from which training draws.
+        families: accession of each class.
+        device: where the arrays are.
+    """
+
+    datasets: Mapping[str, SequenceDataset]
+    clean_label: Mapping[str, NDArray[np.int64]]
+    crops: Mapping[str, Crops]
+    crop_rule: CropRule
+    families: list[str]
+    device: torch.device
+
+    def split_of(self, data: str) -> str:
+        """The split that a kind of evaluation data shows."""
+        return data.partition("_")[0]
+
+    def training_batches(self, run: PlannedRun) -> SequenceBatches:
+        """Batches with a fresh order and fresh crops each epoch."""
+        settings = run.inputs["training"]
+        return SequenceBatches(
+            self.datasets["train"],
+            self.crop_rule,
+            batch_size=settings["batch_size"],
+            max_residues=settings["max_residues"],
+            seed=run.seed,
+        )
+
+    def evaluation_batches(
+        self, data: str, run: PlannedRun, subset: NDArray[np.int64] | None = None
+    ) -> SequenceBatches:
+        """Sorted batches with the fixed crops."""
+        return SequenceBatches(
+            self.datasets[self.split_of(data)],
+            self.crops[data],
+            batch_size=EVALUATION_BATCH_SIZE,
+            max_residues=run.inputs["training"]["max_residues"],
+            subset=subset,
+        )
+
+
+def load_data(run: PlannedRun) -> RunData:
+    """Read the data set and the noise of a run."""
+    device = _device(run.device)
+    noise = read_noise(run.noise_folder)
+    datasets, clean_label = {}, {}
+    for split in SPLITS:
+        table = read_sequences(run.dataset_folder, split)
+        clean = table["label"].to_numpy().astype(np.int64)
+        given = noise.labels.label if split == "train" else clean
+        datasets[split] = SequenceDataset.from_arrow(table["sequence"], given, device=device)
+        clean_label[split] = clean
+    rule = CropRule(**run.inputs["noise"]["crop"])
+    crops = {split: noise.crops[split] for split in SPLITS if split in noise.crops}
+    if rule.kind != "none":
+        whole = draw_crops(
+            datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0)
+        )
+        crops["test_whole"] = whole
+    families = read_families(run.dataset_folder)["family_accession"].to_pylist()
+    return RunData(datasets, clean_label, crops, rule, families, device)
+
+
+def make_model(run: PlannedRun, data: RunData) -> ProtCNN:
+    """The network of a run with its initial weights, which the seed alone decides."""
+    shape = run.inputs["model"]
+    config = ProtCNNConfig(**{**shape, "dilations": tuple(shape["dilations"])})
+    generator = torch.Generator().manual_seed(run.seed)
+    return ProtCNN(config, len(data.families), generator=generator).to(data.device)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

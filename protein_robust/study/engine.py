@@ -1,0 +1,252 @@
+"""Carry out runs, one after the other or several side by side, each in a process of its own.
+
+A training uses as many threads as its study says, alone or beside others, so its numbers do not
+depend on how many run at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import queue as queues
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import torch
+
+from protein_robust.errors import ProteinRobustError
+from protein_robust.study.data import load_data
+from protein_robust.study.evaluating import Metrics, evaluate_run
+from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.study.training import train_run
+from protein_robust.tracking import Experiment, TrainingRun, start_run
+from protein_robust.training import StepReport
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run goes.
+
+    Attributes:
+        run: which one.
+        step: its running figures; None once it has ended.
+        failure: why it ended, where it failed.
+        seconds: from its start to its end; None before.
+    """
+
+    run: PlannedRun
+    step: StepReport | None = None
+    failure: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not come to its end, and why."""
+
+    run: PlannedRun
+    message: str
+
+
+OnReport = Callable[[RunReport], None]
+
+
+def run_all(
+    runs: Sequence[PlannedRun],
+    *,
+    jobs: int,
+    experiment: Experiment | None,
+    on_report: OnReport,
+    evaluate: bool = True,
+) -> list[Failure]:
+    """Train and evaluate runs; those that fail do not stop the others.
+
+    Args:
+        runs: what to carry out; their noise is there already.
+        jobs: how many at a time; 1 stays in this process.
+        experiment: where MLflow keeps them; None for nowhere.
+        on_report: called in this process as they go on and end.
+        evaluate: whether a trained run is evaluated, and so done.
+
+    Returns:
+        The runs that failed.
+
+    Raises:
+        KeyboardInterrupt: once the running trainings have stopped at their last checkpoints.
+    """
+    if jobs == 1 or len(runs) <= 1:
+        return [
+            Failure(run, message)
+            for run in runs
+            if (message := _carry_out(run, experiment, on_report, evaluate)) is not None
+        ]
+    return _run_side_by_side(runs, jobs, experiment, on_report, evaluate)
+
+
+def _carry_out(
+    run: PlannedRun, experiment: Experiment | None, on_report: OnReport, evaluate: bool
+) -> str | None:
+    """One run in this process; returns why it failed, if it did."""
+    torch.set_num_threads(run.threads)
+    started = time.perf_counter()
+    failure = None
+    try:
+        _train_and_evaluate(run, experiment, on_report, evaluate)
+    except ProteinRobustError as error:
+        failure = str(error)
+    on_report(RunReport(run, None, failure, time.perf_counter() - started))
+    return failure
+
+
+def _train_and_evaluate(
+    run: PlannedRun, experiment: Experiment | None, on_report: OnReport, evaluate: bool
+) -> None:
+    run.write()
+    data = load_data(run)
+    with _tracked(run, experiment) as tracked:
+        train_run(run, data, tracked=tracked, on_step=lambda step: on_report(RunReport(run, step)))
+        if not evaluate:
+            return
+        metrics = evaluate_run(run, data)
+        if tracked is not None:
+            _log_outcome(run, metrics, tracked)
+    write_json(run.folder / "done.json", {"key": run.key})
+
+
+@contextmanager
+def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[TrainingRun | None]:
+    """The MLflow run of a run, the same one again where it was interrupted."""
+    if experiment is None:
+        yield None
+        return
+    note = run.folder / "tracking.json"
+    earlier = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    same_store = earlier.get("uri") == experiment.uri
+    tracked = start_run(
+        experiment,
+        run.name,
+        params=_params(run),
+        tags={"study": run.study, "run_key": run.key},
+        history_path=run.folder / "history.jsonl",
+        run_id=earlier.get("run_id") if same_store else None,
+    )
+    write_json(note, {"uri": experiment.uri, "run_id": tracked.run_id})
+    with tracked:
+        tracked.log_dataset(
+            run.dataset_folder.name,
+            digest=run.inputs["dataset_digest"],
+            source=str(run.dataset_folder),
+            context="training",
+        )
+        yield tracked
+
+
+def _params(run: PlannedRun) -> dict[str, Any]:
+    """Every input of the run, flat, with the names that one filters by."""
+    noise = run.inputs["noise"]
+    sections = {
+        "loss": run.inputs["loss"],
+        "model": run.inputs["model"],
+        "training": run.inputs["training"],
+        "noise.crop": noise["crop"],
+    }
+    flat = {f"{name}.{k}": v for name, section in sections.items() for k, v in section.items()}
+    named = {"loss.label": run.loss_label, "noise.name": run.noise, "seed": run.seed}
+    return {**named, "noise.rate": noise["label"]["rate"], "noise.kind": noise["label"]["kind"], **flat}
+
+
+def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:
+    """The values that a run has once, and its files."""
+    whole = metrics["final"].get("test_whole", {})
+    values = {f"test_whole/{name}": value for name, value in whole.items()}
+    for kind, summary in metrics.get("best", {}).items():
+        values |= {f"best/{kind}_{name}": value for name, value in summary.items()}
+    tracked.log_metrics(values)
+    names = ("run.json", "metrics.json", "history.jsonl", "predictions.parquet")
+    tracked.log_files([run.folder / name for name in names])
+    tracked.log_files([run.noise_folder / "manifest.json"], "noise")
+    tracked.log_files([run.dataset_folder / "manifest.json"], "dataset")
+    tracked.log_files([run.folder / "checkpoints" / "last"], "checkpoint")
+
+
+def _run_side_by_side(
+    runs: Sequence[PlannedRun],
+    jobs: int,
+    experiment: Experiment | None,
+    on_report: OnReport,
+    evaluate: bool,
+) -> list[Failure]:
+    context = get_context("spawn")  # a forked copy of a process with threads may hang
+    reports: Queue[RunReport] = context.Queue()
+    stop = context.Event()
+    failures = []
+    with ProcessPoolExecutor(
+        min(jobs, len(runs)), context, initializer=_start_worker, initargs=(reports, stop)
+    ) as pool:
+        with _workers_ignore_interrupts():
+            pending: dict[Future[str | None], PlannedRun] = {
+                pool.submit(_work, run, experiment, evaluate): run for run in runs
+            }
+        try:
+            while pending:
+                finished, _ = wait(pending, timeout=POLL_SECONDS)
+                _deliver(reports, on_report)
+                for future in finished:
+                    run = pending.pop(future)
+                    if (message := future.result()) is not None:
+                        failures.append(Failure(run, message))
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        _deliver(reports, on_report)
+    return failures
+
+
+_worker: dict[str, Any] = {}
+"""The queue and the stop event of a worker process; empty in the main process."""
+
+
+def _start_worker(reports: Queue[RunReport], stop: Event) -> None:
+    _worker.update(reports=reports, stop=stop)
+
+
+def _work(run: PlannedRun, experiment: Experiment | None, evaluate: bool) -> str | None:
+    def on_report(report: RunReport) -> None:
+        _worker["reports"].put(report)
+        if _worker["stop"].is_set():
+            raise KeyboardInterrupt
+
+    return _carry_out(run, experiment, on_report, evaluate)
+
+
+def _deliver(reports: Queue[RunReport], on_report: OnReport) -> None:
+    while True:
+        try:
+            on_report(reports.get_nowait())
+        except queues.Empty:
+            return
+
+
+@contextmanager
+def _workers_ignore_interrupts() -> Iterator[None]:
+    """Processes begun in here leave Ctrl-C to the main one, which tells them to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        with nullcontext():
+            yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,91 @@
+"""Evaluate a trained run: the last and the best-validation network, on every kind of data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from protein_robust.evaluation import Predictions, predict, summarise
+from protein_robust.ingest import read_sequences
+from protein_robust.study.data import RunData, make_model
+from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.training import load_weights
+
+CHECKPOINTS = {"final": "last", "best": "best"}
+"""The networks that are evaluated, and the checkpoint that holds each."""
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+
+
+def evaluate_run(run: PlannedRun, data: RunData) -> Metrics:
+    """Evaluate both networks and write `predictions.parquet` and `metrics.json`.
+
+    Args:
+        run: a trained run.
+        data: what it reads.
+
+    Returns:
+        Values by network (``final``, ``best``), data (``train``, ``valid``, ``test``,
+        ``test_whole``) and metric.
+
+    Raises:
+        InputError: if there is no checkpoint.
+    """
+    model = make_model(run, data)
+    metrics: Metrics = {}
+    tables = []
+    state: dict[str, Any] = {}
+    for network, checkpoint in CHECKPOINTS.items():
+        folder = run.folder / "checkpoints" / checkpoint
+        if checkpoint == "best" and not folder.exists():
+            continue  # no validation data, so no best network
+        state = load_weights(folder, model)
+        metrics[network] = {}
+        for kind in data.crops:
+            if not len(data.crops[kind].length):
+                continue
+            predictions = predict(model, data.evaluation_batches(kind, run))
+            split = data.split_of(kind)
+            label = data.datasets[split].label.cpu().numpy()
+            metrics[network][kind] = summarise(predictions, label, data.clean_label[split])
+            tables.append(_table(run, data, network, kind, predictions))
+    _write_predictions(run, pd.concat(tables, ignore_index=True))
+    write_json(run.folder / "metrics.json", {**metrics, "best_epoch": state["best_epoch"]})
+    return metrics
+
+
+def _table(
+    run: PlannedRun, data: RunData, network: str, kind: str, predictions: Predictions
+) -> pd.DataFrame:
+    """One row a prediction; families by accession, since a class number means nothing outside."""
+    split = data.split_of(kind)
+    family = np.array(data.families)
+    label = data.datasets[split].label.cpu().numpy()
+    clean = data.clean_label[split]
+    names = read_sequences(run.dataset_folder, split)["sequence_name"].to_pandas()
+    crops = data.crops[kind]
+    return pd.DataFrame(
+        {
+            "checkpoint": network,
+            "data": kind,
+            "sequence_name": names,
+            "crop_start": crops.start,
+            "crop_length": crops.length,
+            "sequence_length": data.datasets[split].lengths,
+            "label": family[label],
+            "clean_label": family[clean],
+            "is_corrupted": label != clean,
+            "prediction": family[predictions.prediction],
+            "max_probability": predictions.max_probability,
+            "entropy_confidence": predictions.entropy_confidence,
+            "label_probability": predictions.label_probability,
+        }
+    )
+
+
+def _write_predictions(run: PlannedRun, table: pd.DataFrame) -> None:
+    temporary = run.folder / "predictions.parquet.partial"
+    table.to_parquet(temporary, compression="zstd")
+    temporary.replace(run.folder / "predictions.parquet")

@@ -1,0 +1,200 @@
+"""The runs of a study: one for each loss, noise setting and seed, with everything one needs to know.
+
+A run is a function of its inputs: the data set's digest, the noise, the network, the training, the
+loss with all its parameters, and the seed. Their hash is in the name of the run's folder, so a run
+is never mistaken for one with other inputs, and one that is finished need not be run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from protein_robust.config import LossConfig, NoiseConfig, StudyConfig
+from protein_robust.errors import InputError
+from protein_robust.ingest import ingest, is_current, read_families, read_manifest, read_sequences
+from protein_robust.losses import make_loss
+from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise
+
+SCHEMA_VERSION = 1
+"""Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training of a study, ready to be carried out anywhere.
+
+    Attributes:
+        study: name of the study.
+        name: of the run, unique in the study.
+        key: hash of all inputs, hexadecimal.
+        folder: where the run writes.
+        dataset_folder: what it reads.
+        noise_folder: the noise that it reads.
+        noise: name of the noise setting, as tables show it.
+        loss_label: the loss, as tables show it.
+        inputs: everything that the result depends on.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads of the training.
+    """
+
+    study: str
+    name: str
+    key: str
+    folder: Path
+    dataset_folder: Path
+    noise_folder: Path
+    noise: str
+    loss_label: str
+    inputs: Mapping[str, Any]
+    device: str
+    threads: int
+
+    @property
+    def seed(self) -> int:
+        """Of the noise, the initial weights, the order and the crops."""
+        return int(self.inputs["seed"])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was trained and evaluated with these very inputs."""
+        return (self.folder / "done.json").exists()
+
+    def write(self) -> None:
+        """Write `run.json`, from which `read_run` gets the run back."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        write_json(self.folder / "run.json", content)
+
+
+def read_run(folder: Path) -> PlannedRun:
+    """Read a run from its folder.
+
+    Raises:
+        InputError: if the folder holds no run.
+    """
+    path = folder / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the folder of a run", "none that has a readable run.json", path=folder
+        ) from error
+    places = {key: Path(content[key]) for key in ("dataset_folder", "noise_folder")}
+    return PlannedRun(**{**content, **places, "folder": folder})
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON under a temporary name, then rename."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+    temporary.replace(path)
+
+
+def prepare_data(
+    study: StudyConfig, on_progress: Callable[[int, int, int], None] | None = None
+) -> tuple[Mapping[str, Any], bool]:
+    """Ingest the study's data, unless the data set is there already.
+
+    Args:
+        study: names the sources, the options and the folder.
+        on_progress: called with records, bytes done and bytes in all.
+
+    Returns:
+        The manifest, and whether it was made now.
+
+    Raises:
+        InputError: if the data cannot be used.
+    """
+    folder, sources, options = study.dataset_folder, study.sources(), study.ingest_options()
+    if is_current(folder, sources, options=options):
+        return read_manifest(folder), False
+    return ingest(sources, folder, options=options, on_progress=on_progress), True
+
+
+def plan_runs(study: StudyConfig, dataset_digest: str) -> list[PlannedRun]:
+    """List the runs of a study: by noise setting, then seed, then loss.
+
+    Args:
+        study: what to run.
+        dataset_digest: of the ingested data.
+
+    Returns:
+        The runs.
+    """
+    return [
+        _plan_run(study, dataset_digest, noise, loss, seed)
+        for noise in study.noise
+        for seed in study.seeds
+        for loss in study.losses
+    ]
+
+
+def _plan_run(
+    study: StudyConfig, dataset_digest: str, noise: NoiseConfig, loss: LossConfig, seed: int
+) -> PlannedRun:
+    # Defaults of the loss are written out: a changed default is another run.
+    parameters = asdict(make_loss(loss.name, **loss.parameters))  # type: ignore[call-overload]
+    noise_inputs = {"crop": noise.crop.model_dump(), "label": noise.label.model_dump()}
+    inputs = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset_digest": dataset_digest,
+        "noise": noise_inputs,
+        "model": study.model.model_dump(),
+        "training": study.training.model_dump(),
+        "loss": {"name": loss.name, **parameters},
+        "seed": seed,
+    }
+    key = _digest(inputs)
+    noise_key = _digest({**noise_inputs, "dataset": dataset_digest, "seed": seed})
+    name = f"{_slug(noise.name)}-{_slug(loss.label)}-seed{seed}"
+    return PlannedRun(
+        study=study.name,
+        name=name,
+        key=key,
+        folder=study.folder / "runs" / f"{name}-{key[:8]}",
+        dataset_folder=study.dataset_folder,
+        noise_folder=study.folder / "noise" / f"{_slug(noise.name)}-seed{seed}-{noise_key[:8]}",
+        noise=noise.name,
+        loss_label=loss.label,
+        inputs=inputs,
+        device=study.device,
+        threads=study.threads,
+    )
+
+
+def prepare_noise(run: PlannedRun) -> None:
+    """Draw and write the noise of a run, unless it is there already."""
+    if (run.noise_folder / "manifest.json").exists():
+        return
+    labels, lengths = {}, {}
+    for split in ("train", "valid", "test"):
+        table = read_sequences(run.dataset_folder, split)
+        labels[split] = table["label"].to_numpy().astype(np.int64)
+        lengths[split] = pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
+    noise = run.inputs["noise"]
+    make_noise(
+        run.noise_folder,
+        NoiseSetting(LabelRule(**noise["label"]), CropRule(**noise["crop"]), run.seed),
+        labels=labels,
+        lengths=lengths,
+        num_classes=len(read_families(run.dataset_folder)),
+        dataset_digest=run.inputs["dataset_digest"],
+    )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _slug(text: str) -> str:
+    """A name as it may stand in a path."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "unnamed"

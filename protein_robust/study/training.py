@@ -1,0 +1,130 @@
+"""Train one run, and note how it goes: measured during training, kept in `history.jsonl`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from protein_robust.evaluation import predict, summarise
+from protein_robust.ingest import SPLITS
+from protein_robust.losses import make_loss
+from protein_robust.study.data import RunData, make_model
+from protein_robust.study.plan import PlannedRun
+from protein_robust.tracking import TrainingRun
+from protein_robust.training import Checkpoints, FitOptions, StepReport, fit
+
+OnStep = Callable[[StepReport], None]
+
+
+class RunObserver:
+    """Measures a run on a fixed part of each split, and on all of it at the end.
+
+    Args:
+        run: the run.
+        data: what it reads.
+        tracked: its MLflow run; None for none.
+        on_step: told the running figures.
+    """
+
+    def __init__(
+        self, run: PlannedRun, data: RunData, *, tracked: TrainingRun | None, on_step: OnStep
+    ) -> None:
+        """Choose the sequences that are measured during training."""
+        self._run = run
+        self._data = data
+        self._tracked = tracked
+        self._on_step = on_step
+        self._epochs = run.inputs["training"]["epochs"]
+        limit = run.inputs["training"]["monitor_size"]
+        self._subsets = {
+            split: _fixed_subset(len(data.datasets[split]), limit, seed=run.seed)
+            for split in SPLITS
+        }
+
+    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+        """The metrics of every split, by names such as ``test/accuracy``."""
+        metrics: dict[str, float] = {}
+        for split in SPLITS:
+            if not len(self._data.datasets[split]):
+                continue
+            subset = None if epoch == self._epochs else self._subsets[split]
+            batches = self._data.evaluation_batches(split, self._run, subset)
+            predictions = predict(model, batches)
+            label = self._data.datasets[split].label.cpu().numpy()[predictions.index]
+            clean = self._data.clean_label[split][predictions.index]
+            summary = summarise(predictions, label, clean)
+            metrics |= {f"{split}/{name}": value for name, value in summary.items()}
+        return metrics
+
+    def on_step(self, report: StepReport) -> None:
+        """Pass the running figures on."""
+        self._on_step(report)
+
+    def on_epoch(self, record: Mapping[str, float]) -> None:
+        """Append the epoch to `history.jsonl`, and log it."""
+        with (self._run.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+        if self._tracked is not None:
+            metrics = {k: v for k, v in record.items() if k != "epoch"}
+            self._tracked.log_epoch(int(record["epoch"]), metrics)
+
+
+def train_run(
+    run: PlannedRun, data: RunData, *, tracked: TrainingRun | None, on_step: OnStep
+) -> None:
+    """Train a run to its end, from its last checkpoint where there is one.
+
+    Args:
+        run: the run; its folder gets `checkpoints/` and `history.jsonl`.
+        data: what it reads.
+        tracked: its MLflow run; None for none.
+        on_step: told the running figures.
+
+    Raises:
+        TrainingDiverged: if the loss is not finite any more.
+    """
+    settings = run.inputs["training"]
+    options = FitOptions(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k not in _OWN}
+    )
+    model = make_model(run, data)
+    name = run.inputs["loss"]["name"]
+    loss = make_loss(name, **{k: v for k, v in run.inputs["loss"].items() if k != "name"})
+    checkpoints = Checkpoints(run.folder / "checkpoints", checkpoint_metadata(run, data))
+    _rewrite_history(run.folder, checkpoints)
+    fit(
+        model,
+        loss,
+        batches=data.training_batches(run),
+        options=options,
+        observer=RunObserver(run, data, tracked=tracked, on_step=on_step),
+        checkpoints=checkpoints,
+    )
+
+
+_OWN = {"batch_size", "max_residues", "monitor_size"}
+"""Training settings that are about data and measuring, not about `fit`."""
+
+
+def checkpoint_metadata(run: PlannedRun, data: RunData) -> dict[str, object]:
+    """What a reader of a checkpoint needs besides the weights."""
+    return {"key": run.key, "inputs": run.inputs, "families": data.families}
+
+
+def _fixed_subset(size: int, limit: int, *, seed: int) -> NDArray[np.int64]:
+    chosen = np.random.default_rng([seed, 2]).permutation(size)[:limit]
+    return np.sort(chosen)
+
+
+def _rewrite_history(folder: Path, checkpoints: Checkpoints) -> None:
+    """Bring `history.jsonl` to the state of the checkpoint from which the training goes on."""
+    history = checkpoints.history()
+    lines = "".join(json.dumps(dict(record)) + "\n" for record in history)
+    temporary = folder / "history.jsonl.partial"
+    temporary.write_text(lines, encoding="utf-8")
+    temporary.replace(folder / "history.jsonl")

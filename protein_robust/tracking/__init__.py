@@ -1,0 +1,22 @@
+"""The only home of MLflow: where values go, the runs of a study, and the pages that show them.
+
+MLflow is imported inside functions only, so importing this package is quick and works without it.
+"""
+
+from protein_robust.tracking.runs import TrainingRun, start_run
+from protein_robust.tracking.server import serve_ui, study_links
+from protein_robust.tracking.stores import Experiment, prepare, resolve_uri
+from protein_robust.tracking.summary import log_summary
+from protein_robust.tracking.views import save_view
+
+__all__ = [
+    "Experiment",
+    "TrainingRun",
+    "log_summary",
+    "prepare",
+    "resolve_uri",
+    "save_view",
+    "serve_ui",
+    "start_run",
+    "study_links",
+]

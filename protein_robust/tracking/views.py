@@ -1,0 +1,124 @@
+"""A saved view of MLflow's pages: the curves that matter first, for every run of a study.
+
+Left alone, MLflow orders its charts by the alphabet and draws the ten newest runs only. A saved
+view is a tag of the experiment that MLflow's own pages write ("Views"); its format is MLflow's, read
+off version 3.17, so a later version may fall back to its usual charts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import time
+import zlib
+
+from protein_robust.tracking.stores import Experiment, connect
+
+CURVES = (
+    ("train/correct_fitting", "Correct fitting"),
+    ("train/wrong_fitting", "Wrong fitting"),
+    ("train/correction", "Correction"),
+    ("train/clean_entropy", "Entropy of clean subset"),
+    ("train/noisy_entropy", "Entropy of noisy subset"),
+    ("test/accuracy", "Generalisation (test accuracy)"),
+)
+"""The talk's six panels."""
+BARS = (
+    ("final/test_accuracy", "Test accuracy"),
+    ("final/test_entropy_confidence", "Test 1 - H(p)/H(u)"),
+    ("final/test_max_probability", "Test max p"),
+    ("final/test_expected_calibration_error", "Test calibration error"),
+)
+COLUMNS = (*(key for key, _ in BARS), "final/train_wrong_fitting", "final/train_correction")
+"""Values shown in the list of runs."""
+
+_PREFIX = "mlflow.sharedViewState."
+_log = logging.getLogger(__name__)
+
+
+def view_key(study: str) -> str:
+    """Name the saved view of a study, in letters that fit a tag and an address."""
+    return hashlib.sha256(study.encode()).hexdigest()[:16]
+
+
+def save_view(experiment: Experiment, study: str) -> None:
+    """Save the view of a study, or put it back as it was; a failure is a warning.
+
+    Args:
+        experiment: where the study's trainings are.
+        study: name that the runs are tagged with.
+    """
+    now = int(time.time() * 1000)
+    packed = base64.b64encode(zlib.compress(json.dumps(view_state(study)).encode())).decode()
+    view = {"name": f"Training dynamics of {study}", "createdAt": now, "updatedAt": now}
+    value = json.dumps({**view, "state": f"deflate;{packed}"})
+    try:
+        client = connect(experiment.uri)
+        client.set_experiment_tag(experiment.experiment_id, _PREFIX + view_key(study), value)
+    except Exception as error:  # noqa: BLE001  a page that looks plainer must not stop a study
+        _log.warning("the view of study %s is not saved in MLflow: %s", study, error)
+
+
+def training_filter(study: str) -> str:
+    """Give MLflow's search for the trainings of a study."""
+    return f"{study_filter(study)} and tags.stage = 'train'"
+
+
+def study_filter(study: str) -> str:
+    """Give MLflow's search for all runs of a study."""
+    mark = '"' if "'" in study else "'"  # the filter language has no escape
+    return f"tags.study = {mark}{study}{mark}"
+
+
+def view_state(study: str) -> dict[str, object]:
+    """Describe the page: which runs, which columns, which charts."""
+    curves = [_chart("LINE", key, name, section="dynamics") for key, name in CURVES]
+    bars = [_chart("BAR", key, name, section="final") for key, name in BARS]
+    sections = {"dynamics": "Training dynamics", "final": "Final weights"}
+    return {
+        "searchFilter": training_filter(study),
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+        "selectedColumns": [
+            "attributes.`Dataset`",
+            *(f"metrics.`{key}`" for key in COLUMNS),
+        ],
+        "compareRunCharts": [*curves, *bars],
+        "compareRunSections": [
+            {"uuid": uuid, "name": name, "display": True, "isReordered": False}
+            for uuid, name in sections.items()
+        ],
+        "isAccordionReordered": True,
+        "hideEmptyCharts": True,
+    }
+
+
+def _chart(kind: str, key: str, name: str, *, section: str) -> dict[str, object]:
+    """Describe one chart as MLflow's pages do."""
+    chart: dict[str, object] = {
+        "type": kind,
+        "uuid": f"{section}-{key}",
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "displayName": name,
+        "runsCountToCompare": 100,
+        "metricKey": key,
+    }
+    if kind == "LINE":
+        chart |= {
+            "selectedMetricKeys": [key],
+            "xAxisKey": "step",
+            "xAxisScaleType": "linear",
+            "scaleType": "linear",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "lineSmoothness": 0,
+            "range": {},
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+        }
+    return chart

@@ -1,0 +1,190 @@
+"""`fit`: the training loop, for any model, loss and source of batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from protein_robust.datasets import Batch, Batches
+from protein_robust.errors import ProteinRobustError
+from protein_robust.losses import LossContext
+from protein_robust.training.checkpoint import Checkpoints, TrainingState
+from protein_robust.training.schedule import FitOptions, learning_rate_factor, make_optimizer
+
+Loss = Callable[[Tensor, Tensor, LossContext], Tensor]
+
+REPORTS_PER_EPOCH = 8
+"""How often an epoch's running figures are read back from the device, which waits for it."""
+
+
+class TrainingDiverged(ProteinRobustError):
+    """The loss is not finite any more.
+
+    Args:
+        epoch: in which it was seen, counted from 1.
+        value: the mean loss of that epoch.
+    """
+
+    def __init__(self, epoch: int, value: float) -> None:
+        """Keep the facts."""
+        self.epoch = epoch
+        self.value = value
+        super().__init__(
+            f"Expected a finite training loss, got {value} in epoch {epoch}; "
+            "a lower learning rate or gradient clipping may help."
+        )
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """How the training goes, a few times an epoch.
+
+    Attributes:
+        progress: fraction of the whole training that is done, in [0, 1].
+        epoch: the present one, counted from 1.
+        loss: mean over the epoch's examples so far, nats.
+        accuracy: of the training predictions against given labels, over the same examples.
+        residues_per_second: inputs other than padding per second, over the epoch so far.
+    """
+
+    progress: float
+    epoch: int
+    loss: float
+    accuracy: float
+    residues_per_second: float
+
+
+class Observer(Protocol):
+    """What a training tells, and asks, while it runs."""
+
+    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+        """Measure the model after `epoch`; ``valid/accuracy``, if there, picks the best one."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Take note of the running figures."""
+
+    def on_epoch(self, record: Mapping[str, float]) -> None:
+        """Take note of an epoch: ``epoch``, ``seconds``, ``train/loss``, and what `evaluate` gave."""
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    *,
+    batches: Batches,
+    options: FitOptions,
+    observer: Observer,
+    checkpoints: Checkpoints,
+) -> TrainingState:
+    """Train a model in place; go on from the last checkpoint where there is one.
+
+    Args:
+        model: maps (inputs, mask) to logits (B, K); where its weights are is where it trains.
+        loss: gives one value per example; the mean over the batch is what is minimised.
+        batches: the training data.
+        options: how long, how fast, with what.
+        observer: evaluates, and is told how it goes.
+        checkpoints: where ``last`` and ``best`` are kept.
+
+    Returns:
+        The state at the end, with the history of all epochs.
+
+    Raises:
+        TrainingDiverged: if the loss of an epoch is not finite. The last checkpoint stays.
+    """
+    optimizer = make_optimizer(model, options)
+    state = checkpoints.resume(model, optimizer)
+    for epoch in range(state.epoch, options.epochs):
+        started = time.perf_counter()
+        model.train()
+        mean_loss = _train_epoch(model, loss, optimizer, batches, _Place(epoch, options, observer))
+        if not torch.isfinite(torch.tensor(mean_loss)):
+            raise TrainingDiverged(epoch + 1, mean_loss)
+        record = {
+            "epoch": epoch + 1.0,
+            "train/loss": mean_loss,
+            "learning_rate": float(optimizer.param_groups[0]["lr"]),
+            "seconds": time.perf_counter() - started,
+        }
+        is_last = epoch + 1 == options.epochs
+        if is_last or (epoch + 1) % options.evaluate_every == 0:
+            model.eval()
+            record.update(observer.evaluate(model, epoch + 1))
+        state, is_best = state.after(record)
+        if is_best:
+            checkpoints.save("best", model, None, state)
+        if is_last or (epoch + 1) % options.checkpoint_every == 0:
+            checkpoints.save("last", model, optimizer, state)
+        observer.on_epoch(record)
+    return state
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the training an epoch stands, and who wants to know."""
+
+    epoch: int
+    options: FitOptions
+    observer: Observer
+
+
+def _train_epoch(
+    model: nn.Module,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    place: _Place,
+) -> float:
+    """One pass; returns the mean loss. Sums stay on the device but for a few reports."""
+    batch_list = batches.epoch(place.epoch)
+    report_every = max(1, len(batch_list) // REPORTS_PER_EPOCH)
+    started = time.perf_counter()
+    device = next(model.parameters()).device
+    sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, correct, examples, residues
+    for number, batch in enumerate(batch_list, start=1):
+        progress = (place.epoch + number / len(batch_list)) / place.options.epochs
+        rate = place.options.learning_rate * learning_rate_factor(progress, place.options)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        sums += _step(model, loss, optimizer, batch, progress, place.options.clip_norm)
+        if number % report_every == 0 or number == len(batch_list):
+            total, correct, examples, residues = sums.tolist()
+            speed = residues / (time.perf_counter() - started)
+            place.observer.on_step(
+                StepReport(progress, place.epoch + 1, total / examples, correct / examples, speed)
+            )
+    return float(sums[0] / sums[2])
+
+
+def _step(
+    model: nn.Module,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    progress: float,
+    clip_norm: float | None,
+) -> Tensor:
+    """One update; returns the batch's sums of loss, correct predictions, examples and residues."""
+    device = batch.label.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        logits = model(batch.inputs, batch.mask)
+    per_example = loss(logits, batch.label, LossContext(progress=progress, index=batch.index))
+    optimizer.zero_grad(set_to_none=True)
+    per_example.mean().backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    inputs = batch.inputs.numel() if batch.mask is None else batch.mask.sum()
+    return torch.stack(
+        [
+            per_example.detach().sum().double(),
+            (logits.detach().argmax(dim=1) == batch.label).sum().double(),
+            torch.as_tensor(len(batch.label), dtype=torch.float64, device=device),
+            torch.as_tensor(inputs, dtype=torch.float64, device=device),
+        ]
+    )
