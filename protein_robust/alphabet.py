@@ -1,15 +1,15 @@
 """Residue letters and their tokens: which letters exist, and what the unusual ones mean.
 
-The 20 standard residues come first, in alphabetical order (the order of ProtCNN's one-hot channels).
+The 20 standard residues come first, in alphabetical order (that of ProtCNN's one-hot channels).
 The ambiguous and rare letters keep a token of their own, so that ingestion loses nothing; what they
-mean to a model is `RESIDUE_PROFILES`, the rule of ProtCNN's published inference code (Bileschi et al.
-2022): ``B`` is half ``D`` and half ``N``, ``Z`` half ``E`` and half ``Q``, ``X`` uniform, ``U``
+mean to a model is `RESIDUE_PROFILES`, the rule of ProtCNN's published inference code (Bileschi et
+al. 2022): ``B`` is half ``D`` and half ``N``, ``Z`` half ``E`` and half ``Q``, ``X`` uniform, ``U``
 (selenocysteine) is read as ``C``, ``O`` (pyrrolysine) as ``X``. ``J`` (leucine or isoleucine, from
 mass spectrometry), absent there, is half ``I`` and half ``L``.
 
-Lower case (insert columns of an alignment) means the same residue; ``.`` and ``-`` are gaps and carry
-no residue; a ``*`` that ends a sequence is a translated stop codon and is dropped. Every other
-character is an error. `clean_sequence` counts each of these.
+Lower case (insert columns of an alignment) means the same residue; ``.`` and ``-`` are gaps and
+carry no residue; a ``*`` that ends a sequence is a translated stop codon and is dropped. Every
+other character is an error. Ingestion counts each of these.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _token_of_byte() -> NDArray[np.uint8]:
 
 
 RESIDUE_PROFILES: NDArray[np.float32] = _residue_profiles()
-"""Shape (NUM_TOKENS, 20), float32: row t is what token t means; rows sum to 1, the padding row to 0."""
+"""Shape (NUM_TOKENS, 20), float32: row t is what token t means; rows sum to 1, padding's to 0."""
 TOKEN_OF_BYTE: NDArray[np.uint8] = _token_of_byte()
 """Shape (256,), uint8: the token of each byte of a cleaned sequence, `INVALID` for all others."""
 

@@ -43,9 +43,7 @@ from protein_robust.tracking import (
 )
 
 
-def run_study(
-    path: Path, overrides: Sequence[str], print_config: bool, jobs: int | None
-) -> int:
+def run_study(path: Path, overrides: Sequence[str], print_config: bool, jobs: int | None) -> int:
     """Carry out a study and print its table."""
     study = load_study(path, overrides)
     if print_config:
@@ -65,11 +63,12 @@ def train_study(parsed: argparse.Namespace) -> int:
     if parsed.print_config:
         output.print(dump_yaml(study), markup=False, soft_wrap=True, end="")
         return 0
-    for option, known in {
+    choices: dict[str, list[Any]] = {
         "loss": [loss.label for loss in study.losses],
         "noise": [noise.name for noise in study.noise],
         "seed": list(study.seeds),
-    }.items():
+    }
+    for option, known in choices.items():
         for value in getattr(parsed, option) or []:
             if value not in known:
                 listed = ", ".join(map(str, known))

@@ -104,9 +104,7 @@ class StudyProgress:
         step = report.step
         speed = f"{step.residues_per_second / 1e3:,.0f}k residues/s"
         detail = f"epoch {step.epoch}, loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, {speed}"
-        self._overall.update(
-            self._tasks[name], completed=int(1000 * step.progress), detail=detail
-        )
+        self._overall.update(self._tasks[name], completed=int(1000 * step.progress), detail=detail)
 
     def _end(self, report: RunReport) -> None:
         name = report.run.name
@@ -116,7 +114,8 @@ class StudyProgress:
         self._overall.update(self._study, completed=self._num_ended)
         took = f"{report.seconds:.0f} s"
         how = f"failed after {took}: {report.failure}" if report.failure else f"done in {took}"
-        errors.print(f"[{self._num_ended}/{self._num_runs}] {name}: {how}", markup=False)
+        line = f"[{self._num_ended}/{self._num_runs}] {name}: {how}"
+        errors.print(line, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         """Show the bars."""

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-Commands = argparse._SubParsersAction  # noqa: SLF001  (argparse has no public name for it)
+Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
 def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:

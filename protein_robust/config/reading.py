@@ -55,8 +55,6 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         study = StudyConfig.model_validate(raw)
     except ValidationError as error:
         problems += [problem for details in error.errors() for problem in _explain(details)]
-    else:
-        problems += _check_names(study)
     problems += _check_losses(raw.get("losses"))
     if problems:
         raise ConfigError([_with_line(problem, lines) for problem in problems], path=path)
@@ -85,14 +83,17 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         reason = getattr(error, "problem", None) or str(error)
-        raise ConfigError([Problem("YAML", f"cannot be read: {reason}", line)], path=path) from error
+        raise ConfigError(
+            [Problem("YAML", f"cannot be read: {reason}", line)], path=path
+        ) from error
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
-        problem = Problem("study", f"Expected keys such as `name` and `data`, got {found}.")
-        raise ConfigError([problem], path=path)
+        message = f"Expected keys such as `name` and `data`, got {found}."
+        raise ConfigError([Problem("study", message)], path=path)
     lines: dict[str, int] = {}
     problems: list[Problem] = []
-    _walk(root, (), lines, problems)
+    if root is not None:
+        _walk(root, (), lines, problems)
     return raw, lines, problems
 
 
@@ -127,27 +128,30 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
     place: Any = raw
     *sections, last = key.strip().split(".")
     for section in sections:
-        if isinstance(place, dict):
-            # A section that is absent, or a word such as `model: paper`, is begun anew.
-            if not isinstance(place.get(section), dict | list):
-                place[section] = {}
-            place = place[section]
-        elif section.isdigit() and int(section) < len(place):
-            place = place[int(section)]
-        else:
+        # A section that is absent, or a word such as `model: paper`, is begun anew.
+        if isinstance(place, dict) and not isinstance(place.get(section), dict | list):
+            place[section] = {}
+        step = _position(place, section)
+        if step is None:
             return [_no_entry(key, section, place)]
-    if isinstance(place, dict):
-        place[last] = value
-    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
-        place[int(last)] = value
-    else:
+        place = place[step]
+    step = last if isinstance(place, dict) else _position(place, last)
+    if step is None:
         return [_no_entry(key, last, place)]
+    place[step] = value
     return []
 
 
-def _no_entry(key: str, section: str, place: Any) -> Problem:
-    found = f"{len(place)} entries" if isinstance(place, list) else f"the value {place!r}"
-    return Problem(f"--set {key}", f"Expected `{section}` to be an entry of {found}.")
+def _position(place: dict[str, Any] | list[Any], section: str) -> Any:
+    """The key or list position that a word names there, or None where there is none."""
+    if isinstance(place, dict):
+        return section
+    return int(section) if section.isdigit() and int(section) < len(place) else None
+
+
+def _no_entry(key: str, section: str, place: Sequence[Any]) -> Problem:
+    message = f"Expected an entry from 0 to {len(place) - 1}, got {section!r}."
+    return Problem(f"--set {key}", message)
 
 
 def _explain(details: Any) -> list[Problem]:
@@ -196,22 +200,6 @@ def _fields_at(place: Sequence[str]) -> list[str]:
     for name in place:
         model = sections.get(name, model)
     return list(model.model_fields)
-
-
-def _check_names(study: StudyConfig) -> list[Problem]:
-    """Names that tables and run names need to be different."""
-    lists: dict[str, list[Any]] = {
-        "noise": [noise.name for noise in study.noise],
-        "losses": [loss.label for loss in study.losses],
-        "seeds": list(study.seeds),
-    }
-    hint = {"losses": "; give each a `label` of its own"}
-    return [
-        Problem(f"{key}.{i}", f"Expected each once, got {name!r} again{hint.get(key, '')}.")
-        for key, names in lists.items()
-        for i, name in enumerate(names)
-        if name in names[:i]
-    ]
 
 
 def _check_losses(entries: Any) -> list[Problem]:

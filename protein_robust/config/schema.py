@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from protein_robust.training import FitOptions
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+T = TypeVar("T")
 
 
 class _Section(BaseModel):
@@ -44,7 +45,9 @@ class DataConfig(_Section):
         description="a file; several; `train`, `valid` and `test` files; or `example`"
     )
     folder: str | None = Field(None, description="where relative source paths begin")
-    output: str | None = Field(None, description="dataset folder; data/processed/STUDY if not given")
+    output: str | None = Field(
+        None, description="dataset folder; data/processed/STUDY if not given"
+    )
     format: Literal["auto", "table", "stockholm"] = Field("auto", description="of the files")
     sequence_column: str | None = Field(None, description="of a table; recognised if not given")
     family_column: str | None = Field(None, description="of a table; recognised if not given")
@@ -181,6 +184,21 @@ class StudyConfig(_Section):
     def _paper(cls, value: Any) -> Any:
         return dataclasses.asdict(ProtCNNConfig.paper()) if value == "paper" else value
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, value: list[int]) -> list[int]:
+        return _require_different(value, value)
+
+    @field_validator("noise")
+    @classmethod
+    def _noise_names_differ(cls, value: list[NoiseConfig]) -> list[NoiseConfig]:
+        return _require_different(value, [noise.name for noise in value])
+
+    @field_validator("losses")
+    @classmethod
+    def _labels_differ(cls, value: list[LossConfig]) -> list[LossConfig]:
+        return _require_different(value, [loss.label for loss in value])
+
     @property
     def folder(self) -> Path:
         """Where everything that the study makes is written."""
@@ -212,3 +230,13 @@ class StudyConfig(_Section):
         """How it is trained."""
         own = {"batch_size", "max_residues", "monitor_size"}
         return FitOptions(**self.training.model_dump(exclude=own))
+
+
+def _require_different(values: list[T], names: list[Any]) -> list[T]:
+    """Refuse names that stand twice; tables and run names need them to be different."""
+    again = sorted({str(name) for name in names if names.count(name) > 1})
+    if again:
+        raise ValueError(
+            f"Expected each name, label or seed once, got {', '.join(again)} several times."
+        )
+    return values

@@ -89,7 +89,7 @@ class SequenceDataset:
             The batch; its padded length is the next multiple of `LENGTH_STEP`.
         """
         length = crops.length[index]
-        padded = -(-int(length.max()) // LENGTH_STEP) * LENGTH_STEP
+        padded = int(_padded(length).max())
         host = torch.from_numpy(np.stack([index, crops.start[index], length]))
         chosen, start, kept = host.to(self.tokens.device, non_blocking=True)
         position = torch.arange(padded, device=self.tokens.device)  # (L,)
@@ -133,13 +133,13 @@ class SequenceBatches:
         """Every sequence once, in the order of that epoch, counted from 0."""
         rng = None if self.seed is None else np.random.default_rng([self.seed, number])
         if isinstance(self.crop, CropRule):
-            assert rng is not None  # noqa: S101  (checked when it was made)
+            assert rng is not None  # checked in __post_init__
             crops = draw_crops(self.dataset.lengths, rule=self.crop, rng=rng)
         else:
             crops = self.crop
         subset = np.arange(len(self.dataset)) if self.subset is None else self.subset
         plan = plan_batches(
-            crops.length[subset],
+            _padded(crops.length[subset]),
             batch_size=self.batch_size,
             max_residues=self.max_residues,
             rng=rng,
@@ -172,10 +172,17 @@ class SequenceEpoch:
             yield self.dataset.cut(index, self.crops)
 
 
+def _padded(length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round up to multiples of `LENGTH_STEP`."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
 def _flatten(sequences: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All bytes of a string column, and the length of each string."""
-    column = sequences.combine_chunks() if isinstance(sequences, pa.ChunkedArray) else sequences
-    column = column.cast(pa.large_binary())
+    # Offsets of 64 bits before the chunks are joined: a column may hold more than 2 GB.
+    column = sequences.cast(pa.large_binary())
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     _, offsets_buffer, data = column.buffers()
     first = column.offset
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[first : first + len(column) + 1]

@@ -75,8 +75,8 @@ def collect(
         The columns.
 
     Raises:
-        InputError: if a source is broken; or only some records have a split, or records differ
-            on the name or the clan of a family.
+        InputError: if a source is broken or has no record; only some records have a split, or
+            records differ on the name or the clan of a family.
     """
     columns = Columns()
     total = sum(identity["num_bytes"] for identity in identities)
@@ -86,11 +86,14 @@ def collect(
         if split is not None and options.split_column is not None:
             expected = "the split of a file or `split_column`, not both"
             raise InputError(expected, f"split {split!r} too", path=source.path)
+        already = len(columns.names)
         for records, num_bytes in read_source(source, options):
             for record in records:
                 _add(columns, record, source_split=split)
             if on_progress is not None:
                 on_progress(len(columns.names), before + num_bytes, total)
+        if len(columns.names) == already:
+            raise InputError("at least one record", "none", path=source.path)
         before += identity["num_bytes"]
     if on_progress is not None:
         on_progress(len(columns.names), total, total)

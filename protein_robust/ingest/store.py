@@ -73,7 +73,7 @@ def check_output(output: str | Path) -> None:
                 raise InputError(expected, f"a folder without a {MANIFEST} of one", path=output)
         elif folder.exists():
             raise InputError(expected, "a file", path=output)
-        parent = next(place for place in folder.absolute().parents if place.exists())
+        parent = next(place for place in folder.resolve().parents if place.exists())
     except OSError as error:
         raise InputError("a folder to write", error.strerror or str(error), path=output) from error
     if not parent.is_dir():
@@ -99,7 +99,7 @@ def write_dataset(
         InputError: if the folder holds something else or cannot be written.
     """
     check_output(output)
-    folder = Path(output).absolute()
+    folder = Path(output).resolve()  # through a link, to what it stands for
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
@@ -110,7 +110,7 @@ def write_dataset(
             whole = {
                 "schema_version": SCHEMA_VERSION,
                 "kind": "dataset",
-                "name": folder.name,
+                "name": Path(output).absolute().name,
                 **manifest,
                 "files": {name: (staged / name).stat().st_size for name in sorted(tables)},
                 "digest": dataset_digest(tables[SEQUENCES], tables[FAMILIES]),

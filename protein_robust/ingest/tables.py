@@ -75,7 +75,7 @@ def read_text_table(
         delimiter = "\t" if "\t" in header else ","
         text.seek(0)
         rows = csv.reader(text, delimiter=delimiter, strict=True)
-        names = [name.strip() for name in next(rows)]
+        names = [name.strip() for name in next(rows, [])]
         yield from _records(
             _numbered(rows, len(names), path=path), names, path=path, columns=columns
         )
@@ -114,7 +114,7 @@ def read_parquet_table(
         kept = [names[i] for i in chosen]
         rows = _parquet_rows(file, kept, path=path)
         yield from _records(rows, kept, path=path, columns=columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError("a Parquet file", str(error).splitlines()[0], path=path) from error
 
 
@@ -166,13 +166,14 @@ def _records(
     stem = Path(path).name.split(".", maxsplit=1)[0]
     number = 0
     for number, (line, row) in enumerate(rows, start=1):
-        if not row[family]:
+        accession = row[family].strip()
+        if not accession:
             expected = f"a family in column {names[family]!r}"
             raise InputError(expected, "an empty cell", path=path, line=line)
         yield Record(
-            (row[name] if name is not None else "") or f"{stem}:{number}",
+            (row[name].strip() if name is not None else "") or f"{stem}:{number}",
             row[sequence],
-            row[family],
+            accession,
             (row[family_id] or None) if family_id is not None else None,
             (row[clan] or None) if clan is not None else None,
             row[split] if split is not None else None,
@@ -203,5 +204,6 @@ def _choose_columns(names: list[str], path: str, *, columns: TableColumns) -> di
             where[role] = names.index(found[0])
         elif role in _REQUIRED or explicit is not None:
             expected = f"a {role} column ({' or '.join(map(repr, candidates))})"
-            raise InputError(expected, f"columns {', '.join(names)[:300]}", path=path)
+            actual = f"columns {', '.join(names)[:300]}" if names else "no columns"
+            raise InputError(expected, actual, path=path)
     return where

@@ -1,7 +1,8 @@
 """Operations that must not see padding: batch normalisation, and the maximum over the length.
 
-Feature maps are (B, C, 1, L) in channels-last memory, so that a residue's channels lie side by side;
-a mask is (B, L), true at residues. Padding may hold any finite number between these operations.
+Feature maps are (B, C, 1, L) in channels-last memory, so that a residue's channels lie side by
+side; a mask is (B, L), true at residues. Between these operations padding may hold any number
+whose square is finite.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ class _MaskedNormReLU(torch.autograd.Function):
             variance = (valid @ (centred * centred)) / count
             scale = weight * (variance + eps).rsqrt()
             out = torch.addcmul(bias, centred, scale).clamp_min_(0).mul_(valid.t())
+            means, variances = mean[0], variance[0]
         ctx.save_for_backward(centred, out, scale, variance, valid, count, weight)
         ctx.eps = eps
         ctx.length = x.shape[-1]
-        ctx.mark_non_differentiable(mean, variance)
+        ctx.mark_non_differentiable(means, variances)
         shaped = rearrange(out.to(x.dtype), "(b l) c -> b c 1 l", l=ctx.length)
-        return shaped, mean[0], variance[0]
+        return shaped, means, variances
 
     @staticmethod
     @once_differentiable
@@ -101,9 +103,8 @@ class MaskedNormReLU(nn.Module):
             Shape and dtype of ``x``; at least 0, and exactly 0 at padding.
         """
         if self.training:
-            out, mean, variance = _MaskedNormReLU.apply(
-                x, mask, self.weight, self.bias, self.eps
-            )
+            out: Tensor
+            out, mean, variance = _MaskedNormReLU.apply(x, mask, self.weight, self.bias, self.eps)
             with torch.no_grad():
                 count = mask.sum()
                 unbiased = variance * count / (count - 1).clamp_min(1)

@@ -73,7 +73,7 @@ def _convolution(in_channels: int, out_channels: int, kernel_size: int, dilation
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation block: norm, ReLU, dilated convolution, norm, ReLU, 1x1 convolution, + input."""
+    """Pre-activation: norm, ReLU, dilated convolution, norm, ReLU, 1x1 convolution, plus input."""
 
     def __init__(self, config: ProtCNNConfig, dilation: int) -> None:
         """Build one block of the given dilation."""
@@ -88,7 +88,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, 1, L) -> (B, C, 1, L)."""
         hidden = self.dilated(self.norm_in(x, mask))
-        return x + self.widen(self.norm_out(hidden, mask))
+        change: Tensor = self.widen(self.norm_out(hidden, mask))
+        return x + change
 
 
 class ProtCNN(nn.Module):
@@ -119,15 +120,16 @@ class ProtCNN(nn.Module):
         self.config = config
         self.num_classes = num_classes
         # A constant of the alphabet, not of the model: left out of checkpoints.
-        self.register_buffer("profiles", torch.from_numpy(RESIDUE_PROFILES), persistent=False)
-        self.stem = _convolution(NUM_STANDARD, config.width, config.kernel_size, 1)
-        self.blocks = nn.ModuleList(ResidualBlock(config, d) for d in config.dilations)
-        self.head = nn.Linear(config.width, num_classes)
+        self.register_buffer("profiles", torch.tensor(RESIDUE_PROFILES), persistent=False)
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw weights that are not kept
+            self.stem = _convolution(NUM_STANDARD, config.width, config.kernel_size, 1)
+            self.blocks = nn.ModuleList(ResidualBlock(config, d) for d in config.dilations)
+            self.head = nn.Linear(config.width, num_classes)
         self._draw_weights(generator)
-        self.to(memory_format=torch.channels_last)
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     def _draw_weights(self, generator: torch.Generator | None) -> None:
-        """Uniform in +-1/sqrt(fan-in) for weights and biases, torch's default, from one generator."""
+        """Uniform in +-1/sqrt(fan-in), torch's default, weights and biases from one generator."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 bound = 1 / math.sqrt(module.weight[0].numel())

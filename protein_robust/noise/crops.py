@@ -1,4 +1,4 @@
-"""Cropping noise: the learner sees a contiguous part of each sequence, with the whole one's label."""
+"""Cropping noise: the learner sees a contiguous part of a sequence, with the whole one's label."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ class Crops:
     length: NDArray[np.int64]
 
 
-def draw_crops(
-    lengths: NDArray[np.int64], *, rule: CropRule, rng: np.random.Generator
-) -> Crops:
+def draw_crops(lengths: NDArray[np.int64], *, rule: CropRule, rng: np.random.Generator) -> Crops:
     """Draw a crop for each sequence.
 
     Under ``random`` the kept length is uniform over the integers from ``ceil(min_fraction L)`` to

@@ -54,7 +54,7 @@ class LabelNoise:
     @property
     def is_corrupted(self) -> NDArray[np.bool_]:
         """True where the label changed, shape (N,)."""
-        return self.label != self.clean_label
+        return np.not_equal(self.label, self.clean_label)
 
     @property
     def actual_rate(self) -> float:
@@ -84,11 +84,13 @@ def corrupt_labels(
         ValueError: if K is below 2, or a label is outside [0, K).
 
     References:
-        The rule of Wang et al., "ProSelfLC", CVPR 2021, section 5 (own class excluded, exact count).
+        The rule of Wang et al., "ProSelfLC", CVPR 2021, section 5 (own class excluded, exact
+        count).
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> noise = corrupt_labels(np.zeros(5, np.int64), 3, rule=LabelRule("symmetric", 0.4), rng=rng)
+        >>> rule = LabelRule("symmetric", 0.4)
+        >>> noise = corrupt_labels(np.zeros(5, np.int64), 3, rule=rule, rng=rng)
         >>> int(noise.is_corrupted.sum())
         2
     """

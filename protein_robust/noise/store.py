@@ -1,4 +1,4 @@
-"""The noise of one run as files: `labels.parquet`, `crops.parquet`, and `manifest.json`, written last.
+"""The noise of one run as files: `labels.parquet`, `crops.parquet`, and last `manifest.json`.
 
 Labels are corrupted in the training split only. The stored crops are the fixed ones that evaluation
 uses, one for every sequence; training draws fresh ones by the same rule.
@@ -98,7 +98,9 @@ def read_noise(folder: Path) -> Noise:
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     labels = pd.read_parquet(folder / "labels.parquet")
-    crops = pd.read_parquet(folder / "crops.parquet")
+    stored = pd.read_parquet(folder / "crops.parquet")
+    # The manifest names every split; the table has no row of an empty one.
+    parts = {split: stored[stored["split"] == split] for split in manifest["crops_sha256"]}
     return Noise(
         LabelNoise(
             LabelRule(**manifest["label_rule"]),
@@ -106,8 +108,8 @@ def read_noise(folder: Path) -> Noise:
             labels["label"].to_numpy(np.int64),
         ),
         {
-            str(split): Crops(part["start"].to_numpy(np.int64), part["length"].to_numpy(np.int64))
-            for split, part in crops.groupby("split", sort=False)
+            split: Crops(part["start"].to_numpy(np.int64), part["length"].to_numpy(np.int64))
+            for split, part in parts.items()
         },
         manifest,
     )
@@ -124,8 +126,8 @@ def _manifest(
     lengths: Mapping[str, NDArray[np.int64]],
     dataset_digest: str,
 ) -> dict[str, Any]:
-    classes, sizes = np.unique(noise.clean_label, return_counts=True)
-    changed = np.bincount(noise.clean_label[noise.is_corrupted], minlength=int(classes.max()) + 1)
+    classes, place, sizes = np.unique(noise.clean_label, return_inverse=True, return_counts=True)
+    changed = np.bincount(place, weights=noise.is_corrupted, minlength=len(classes))
     record = {
         "schema_version": SCHEMA_VERSION,
         "kind": "noise",
@@ -136,7 +138,7 @@ def _manifest(
         "requested_rate": setting.label.rate,
         "actual_rate": noise.actual_rate,
         "actual_rate_by_class": {
-            str(c): float(changed[c] / n) for c, n in zip(classes, sizes, strict=True)
+            str(c): float(part) for c, part in zip(classes, changed / sizes, strict=True)
         },
         "clean_labels_sha256": _sha256(noise.clean_label),
         "labels_sha256": _sha256(noise.label),

@@ -10,10 +10,10 @@ from protein_robust.report.rendering import (
     html_page,
     markdown,
     number_frame,
-    rich_table,
     write_tables,
 )
 from protein_robust.report.tables import Table, details_table, talk_table
+from protein_robust.report.terminal import rich_table
 
 __all__ = [
     "Table",

@@ -165,6 +165,7 @@ def _draw_dynamics(
 ) -> Figure:
     """Draw the panels of one noise setting."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     num_columns = min(3, len(panels))
     num_rows = -(-len(panels) // num_columns)
@@ -173,6 +174,8 @@ def _draw_dynamics(
     for axis, (column, name, label) in zip(axes, panels, strict=False):
         _draw_curves(axis, history, column, styles)
         axis.set_title(name, loc="left", fontsize=10)
+        if not column.endswith("entropy"):
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_ylabel(label, fontsize=8)
         axis.set_xlabel("epoch", fontsize=8)
     for axis in axes[len(panels) :]:
@@ -214,6 +217,8 @@ def _draw_bars(
     noises: list[str],
 ) -> None:
     """Draw one metric, a group for each noise setting, a bar for each loss."""
+    from matplotlib.ticker import PercentFormatter
+
     width = 0.8 / max(len(styles), 1)
     for place, (loss, (colour, line)) in enumerate(styles.items()):
         groups = values[values["loss"] == loss].groupby("noise")["value"]
@@ -231,6 +236,7 @@ def _draw_bars(
             capsize=2,
         )
     axis.set_xticks(np.arange(len(noises)), [textwrap.fill(noise, 22) for noise in noises])
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     _tidy(axis)
 
 

@@ -1,19 +1,15 @@
-"""A table for each reader: terminal, Markdown, spreadsheet, program, MLflow's table view."""
+"""A table for each reader of files: Markdown, HTML, spreadsheet, program, MLflow's table view."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from protein_robust.report.files import replace_file
 from protein_robust.report.tables import LOWER_IS_BETTER, Table, details_table, talk_table
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -27,11 +23,12 @@ METRIC_NAMES = {
 DATA_NAMES = {"test": "test", "train": "train", "valid": "valid", "test_whole": "test, whole"}
 ONE_DOT = "\N{ONE DOT LEADER}"
 """Looks like a full stop."""
+LOWER_NOTE = " (lower is better)"
 NO_VALUE = "–"  # noqa: RUF001  an en dash, as printed tables have it
 
 _STYLE = (
-    "body{font:14px sans-serif;margin:1em}h1{font-size:1.2em}table{border-collapse:collapse}"
-    "th,td{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}"
+    "body{font:12px sans-serif;margin:1em}h1{font-size:1.2em}table{border-collapse:collapse}"
+    "th,td{padding:.3em .6em;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}"
     ".value,.best{text-align:right}.best{font-weight:bold}"
 )
 
@@ -116,35 +113,6 @@ def html_page(table: Table, title: str) -> str:
     )
 
 
-def rich_table(table: Table, title: str) -> RichTable:
-    """Give a table for the terminal, a section for each noise setting, the best in bold.
-
-    Args:
-        table: the numbers.
-        title: heading above it.
-    """
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    frame = display_frame(table)
-    names = [name for name in table.mean.index.names if name != "noise"]
-    made = RichTable(title=title, caption=caption(table))
-    for name in names:
-        made.add_column(Text(str(name)), no_wrap=True)
-    for loss in table.mean.columns:
-        made.add_column(Text(str(loss)), justify="right")
-    last = None
-    for position, row in enumerate(frame.to_dict("records")):
-        if row["noise"] != last:
-            made.add_section()
-            made.add_row(Text(row["noise"], style="italic"))
-            last = row["noise"]
-        marks = table.is_best.iloc[position]
-        cells = [Text(row[str(loss)], "bold" if marks[loss] else "") for loss in marks.index]
-        made.add_row(*(Text(row[name]) for name in names), *cells)
-    return made
-
-
 def caption(table: Table) -> str:
     """Say what the numbers are, and over how many seeds."""
     counts = table.num_seeds.to_numpy()
@@ -224,7 +192,7 @@ def _row_names(row: tuple[str, ...], levels: list[str]) -> list[str]:
     named = dict(zip(levels, row, strict=True))
     metric = named["metric"]
     name = METRIC_NAMES.get(metric, metric)
-    named["metric"] = f"{name} (lower is better)" if metric in LOWER_IS_BETTER else name
+    named["metric"] = f"{name}{LOWER_NOTE}" if metric in LOWER_IS_BETTER else name
     named["data"] = DATA_NAMES.get(named["data"], named["data"])
     return [named[level] for level in levels]
 

@@ -101,9 +101,8 @@ def check_results(results: pd.DataFrame) -> None:
         raise ValueError("Expected every key of `results` to be set, got a missing one")
     twice = keys[keys.duplicated()]
     if len(twice):
-        raise ValueError(
-            f"Expected one value for each key of `results`, got two for {tuple(twice.iloc[0])}"
-        )
+        key = ", ".join(str(part) for part in twice.iloc[0])
+        raise ValueError(f"Expected one value for each key of `results`, got two for {key}")
 
 
 def printed_percent(fraction: float) -> float:

@@ -1,4 +1,4 @@
-"""What a run reads: the sequences of each split with clean and given labels, and the fixed crops."""
+"""What a run reads: sequences of each split, their clean and given labels, and the fixed crops."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def load_data(run: PlannedRun) -> RunData:
     rule = CropRule(**run.inputs["noise"]["crop"])
     crops = {split: noise.crops[split] for split in SPLITS if split in noise.crops}
     if rule.kind != "none":
-        whole = draw_crops(
-            datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0)
-        )
+        whole = draw_crops(datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0))
         crops["test_whole"] = whole
     families = read_families(run.dataset_folder)["family_accession"].to_pylist()
     return RunData(datasets, clean_label, crops, rule, families, device)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
@@ -31,6 +31,8 @@ from protein_robust.tracking import Experiment, TrainingRun, start_run
 from protein_robust.training import StepReport
 
 POLL_SECONDS = 0.1
+SECTIONS = ("loss", "model", "training")
+"""Inputs of a run that are logged as they are."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,17 @@ def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[Trainin
 def _params(run: PlannedRun) -> dict[str, Any]:
     """Every input of the run, flat, with the names that one filters by."""
     noise = run.inputs["noise"]
-    sections = {
-        "loss": run.inputs["loss"],
-        "model": run.inputs["model"],
-        "training": run.inputs["training"],
-        "noise.crop": noise["crop"],
+    flat = {
+        "seed": run.seed,
+        "loss.label": run.loss_label,
+        "noise.name": run.noise,
+        "noise.kind": noise["label"]["kind"],
+        "noise.rate": noise["label"]["rate"],
     }
-    flat = {f"{name}.{k}": v for name, section in sections.items() for k, v in section.items()}
-    named = {"loss.label": run.loss_label, "noise.name": run.noise, "seed": run.seed}
-    return {**named, "noise.rate": noise["label"]["rate"], "noise.kind": noise["label"]["kind"], **flat}
+    sections = {"noise.crop": noise["crop"]} | {k: run.inputs[k] for k in SECTIONS}
+    for section, values in sections.items():
+        flat |= {f"{section}.{name}": value for name, value in values.items()}
+    return flat
 
 
 def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:
@@ -242,8 +246,7 @@ def _deliver(reports: Queue[RunReport], on_report: OnReport) -> None:
 def _workers_ignore_interrupts() -> Iterator[None]:
     """Processes begun in here leave Ctrl-C to the main one, which tells them to stop."""
     if threading.current_thread() is not threading.main_thread():
-        with nullcontext():
-            yield
+        yield  # only the main thread may change what a signal does
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

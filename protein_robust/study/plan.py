@@ -1,4 +1,4 @@
-"""The runs of a study: one for each loss, noise setting and seed, with everything one needs to know.
+"""The runs of a study: one for each loss, noise setting and seed, with all one needs to know.
 
 A run is a function of its inputs: the data set's digest, the noise, the network, the training, the
 loss with all its parameters, and the seed. Their hash is in the name of the run's folder, so a run
@@ -141,8 +141,11 @@ def plan_runs(study: StudyConfig, dataset_digest: str) -> list[PlannedRun]:
 def _plan_run(
     study: StudyConfig, dataset_digest: str, noise: NoiseConfig, loss: LossConfig, seed: int
 ) -> PlannedRun:
-    # Defaults of the loss are written out: a changed default is another run.
-    parameters = asdict(make_loss(loss.name, **loss.parameters))  # type: ignore[call-overload]
+    # Defaults of the loss are written out: a changed default is another run, 12 and 12.0 are one.
+    parameters: dict[str, Any] = {
+        name: float(value) if type(value) is int else value
+        for name, value in vars(make_loss(loss.name, **loss.parameters)).items()
+    }
     noise_inputs = {"crop": noise.crop.model_dump(), "label": noise.label.model_dump()}
     inputs = {
         "schema_version": SCHEMA_VERSION,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,9 +90,8 @@ def train_run(
         TrainingDiverged: if the loss is not finite any more.
     """
     settings = run.inputs["training"]
-    options = FitOptions(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k not in _OWN}
-    )
+    chosen: dict[str, Any] = {k: v for k, v in settings.items() if k not in _OWN}
+    options = FitOptions(**{**chosen, "milestones": tuple(chosen["milestones"])})
     model = make_model(run, data)
     name = run.inputs["loss"]["name"]
     loss = make_loss(name, **{k: v for k, v in run.inputs["loss"].items() if k != "name"})

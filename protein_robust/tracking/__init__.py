@@ -4,7 +4,7 @@ MLflow is imported inside functions only, so importing this package is quick and
 """
 
 from protein_robust.tracking.runs import TrainingRun, start_run
-from protein_robust.tracking.server import serve_ui, study_links
+from protein_robust.tracking.server import list_studies, serve_ui, study_links
 from protein_robust.tracking.stores import Experiment, prepare, resolve_uri
 from protein_robust.tracking.summary import log_summary
 from protein_robust.tracking.views import save_view
@@ -12,6 +12,7 @@ from protein_robust.tracking.views import save_view
 __all__ = [
     "Experiment",
     "TrainingRun",
+    "list_studies",
     "log_summary",
     "prepare",
     "resolve_uri",

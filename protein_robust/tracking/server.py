@@ -6,10 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from protein_robust.errors import InputError
-from protein_robust.tracking.stores import resolve_uri, sqlite_path
+from protein_robust.tracking.stores import connect, resolve_uri, sqlite_path
 from protein_robust.tracking.views import view_key
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 def study_links(
@@ -44,6 +48,28 @@ def study_links(
     return links
 
 
+def list_studies(uri: str) -> list[tuple[str, str]]:
+    """Find the studies that a store holds.
+
+    Args:
+        uri: tracking URI of a store that exists.
+
+    Returns:
+        (experiment identifier, study) of each, the newest first.
+    """
+    client = connect(resolve_uri(uri))
+    found: dict[tuple[str, str], None] = {}
+    for experiment in client.search_experiments():
+        identifier, token = str(experiment.experiment_id), None
+        while True:
+            page = client.search_runs([identifier], "tags.stage = 'train'", page_token=token)
+            found |= {(identifier, run.data.tags["study"]): None for run in page if _has_study(run)}
+            token = page.token
+            if not token:
+                break
+    return list(found)
+
+
 def serve_ui(uri: str, *, host: str = "127.0.0.1", port: int = 5000) -> subprocess.Popen[bytes]:
     """Start MLflow's pages over an SQLite store, in a process of its own.
 
@@ -74,8 +100,14 @@ def serve_ui(uri: str, *, host: str = "127.0.0.1", port: int = 5000) -> subproce
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     address = ["--host", host, "--port", str(port)]
+    quiet = ["--uvicorn-opts", "--log-level warning"]  # not a line for each request
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *address]
-    return subprocess.Popen([*command, "--workers", "1"], env=environment, cwd=path.parent)
+    return subprocess.Popen([*command, "--workers", "1", *quiet], env=environment, cwd=path.parent)
+
+
+def _has_study(run: Run) -> bool:
+    """Tell the runs of this package from others in the same store."""
+    return "study" in run.data.tags
 
 
 def _check_port(host: str, port: int) -> None:

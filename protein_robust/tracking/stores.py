@@ -10,6 +10,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # MLflow's own defaults wait for minutes (7 retries, 120 s each) while training stands still.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
@@ -104,11 +105,12 @@ def prepare(uri: str, name: str, *, note: str | None = None) -> Experiment:
         _check_server(uri)
     else:
         _check_sqlite(path)
-    client = connect(uri)
+    set_environment()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        client = connect(uri)
         experiment_id = _find_or_create(client, name, path)
         if note is not None:
             client.set_experiment_tag(experiment_id, "mlflow.note.content", note)
@@ -123,14 +125,22 @@ def connect(uri: str) -> MlflowClient:
 
     Settings already in the environment are kept.
     """
+    set_environment()
+    with warnings.catch_warnings():
+        # What MLflow's tables use of SQLAlchemy is nothing that a user of ours could change.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from mlflow.tracking import MlflowClient
+
+        # After the import: MLflow sets its own levels then.
+        for logger, level in _LOG_LEVELS.items():
+            logging.getLogger(logger).setLevel(level)
+        return MlflowClient(tracking_uri=uri)
+
+
+def set_environment() -> None:
+    """Set what MLflow reads when it is imported, where the user has not."""
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    from mlflow.tracking import MlflowClient
-
-    # After the import: MLflow sets its own levels then.
-    for logger, level in _LOG_LEVELS.items():
-        logging.getLogger(logger).setLevel(level)
-    return MlflowClient(tracking_uri=uri)
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from protein_robust.tracking.artifacts import copy_files, show_images
 from protein_robust.tracking.source import source_tags
-from protein_robust.tracking.stores import Experiment, connect
+from protein_robust.tracking.stores import Experiment, connect, is_reachable
+from protein_robust.tracking.views import save_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,8 @@ def log_summary(
 ) -> str | None:
     """Put the outcome of a study in one run, in place of that of the last time.
 
-    The old one is deleted after the new one is complete, so one is there at any moment.
+    The old one is deleted after the new one is complete, so one is there at any moment. The study's
+    view is saved too, where it is not there yet.
 
     Args:
         experiment: where the study's trainings are.
@@ -42,6 +45,7 @@ def log_summary(
     Returns:
         The run's identifier, or None where the store failed, which is logged as a warning.
     """
+    run_id = None
     try:
         client = connect(experiment.uri)
         old = _summaries(client, experiment.experiment_id, study)
@@ -57,7 +61,9 @@ def log_summary(
             client.delete_run(run_id_before)
     except Exception as error:  # noqa: BLE001  the same tables and figures lie in the results folder
         _log.warning("tracking stopped: the summary of %s is not in MLflow: %s", study, error)
+        _discard(experiment, run_id)
         return None
+    save_view(experiment, study)
     return run_id
 
 
@@ -71,9 +77,18 @@ def _fill(
 ) -> None:
     """Log everything; only files at the root can be compared side by side."""
     for name, frame in tables.items():
-        client.log_table(run_id, frame, f"{name}.json")
+        # MLflow looks for columns of objects, and pandas 3 warns where those are of its text type.
+        client.log_table(run_id, frame.astype(object), f"{name}.json")
     copy_files(client, run_id, [*files, *figures])
     show_images(client, run_id, figures)
+
+
+def _discard(experiment: Experiment, run_id: str | None) -> None:
+    """Remove what is there of a summary that failed, so that the one before stays the only one."""
+    if run_id is not None and is_reachable(experiment.uri):
+        # Where even this fails, the next summary that succeeds replaces both.
+        with contextlib.suppress(Exception):
+            connect(experiment.uri).delete_run(run_id)
 
 
 def _summaries(client: MlflowClient, experiment_id: str, study: str) -> list[str]:

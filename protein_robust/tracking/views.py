@@ -1,8 +1,8 @@
 """A saved view of MLflow's pages: the curves that matter first, for every run of a study.
 
 Left alone, MLflow orders its charts by the alphabet and draws the ten newest runs only. A saved
-view is a tag of the experiment that MLflow's own pages write ("Views"); its format is MLflow's, read
-off version 3.17, so a later version may fall back to its usual charts.
+view is a tag of the experiment that MLflow's own pages write ("Views"); its format is MLflow's,
+read off version 3.17, so a later version may fall back to its usual charts.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ CURVES = (
 )
 """The talk's six panels."""
 BARS = (
-    ("final/test_accuracy", "Test accuracy"),
-    ("final/test_entropy_confidence", "Test 1 - H(p)/H(u)"),
-    ("final/test_max_probability", "Test max p"),
-    ("final/test_expected_calibration_error", "Test calibration error"),
+    ("test/accuracy", "Test accuracy"),
+    ("test/entropy_confidence", "Test 1 - H(p)/H(u)"),
+    ("test/max_probability", "Test max p"),
+    ("test/expected_calibration_error", "Test calibration error"),
 )
-COLUMNS = (*(key for key, _ in BARS), "final/train_wrong_fitting", "final/train_correction")
+"""Their last values, side by side."""
+COLUMNS = (*(key for key, _ in BARS), "train/wrong_fitting", "train/correction")
 """Values shown in the list of runs."""
 
 _PREFIX = "mlflow.sharedViewState."
@@ -44,19 +45,23 @@ def view_key(study: str) -> str:
 
 
 def save_view(experiment: Experiment, study: str) -> None:
-    """Save the view of a study, or put it back as it was; a failure is a warning.
+    """Save the view of a study where there is none yet; a failure is a warning.
+
+    One that is there may have been changed by hand, so it stays. For one process at a time.
 
     Args:
         experiment: where the study's trainings are.
         study: name that the runs are tagged with.
     """
+    tag = _PREFIX + view_key(study)
     now = int(time.time() * 1000)
     packed = base64.b64encode(zlib.compress(json.dumps(view_state(study)).encode())).decode()
     view = {"name": f"Training dynamics of {study}", "createdAt": now, "updatedAt": now}
     value = json.dumps({**view, "state": f"deflate;{packed}"})
     try:
         client = connect(experiment.uri)
-        client.set_experiment_tag(experiment.experiment_id, _PREFIX + view_key(study), value)
+        if tag not in client.get_experiment(experiment.experiment_id).tags:
+            client.set_experiment_tag(experiment.experiment_id, tag, value)
     except Exception as error:  # noqa: BLE001  a page that looks plainer must not stop a study
         _log.warning("the view of study %s is not saved in MLflow: %s", study, error)
 
@@ -76,16 +81,13 @@ def view_state(study: str) -> dict[str, object]:
     """Describe the page: which runs, which columns, which charts."""
     curves = [_chart("LINE", key, name, section="dynamics") for key, name in CURVES]
     bars = [_chart("BAR", key, name, section="final") for key, name in BARS]
-    sections = {"dynamics": "Training dynamics", "final": "Final weights"}
+    sections = {"dynamics": "Training dynamics", "final": "At the end"}
     return {
         "searchFilter": training_filter(study),
         "orderByKey": "attributes.start_time",
         "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
-        "selectedColumns": [
-            "attributes.`Dataset`",
-            *(f"metrics.`{key}`" for key in COLUMNS),
-        ],
+        "selectedColumns": [f"metrics.`{key}`" for key in COLUMNS],
         "compareRunCharts": [*curves, *bars],
         "compareRunSections": [
             {"uuid": uuid, "name": name, "display": True, "isReordered": False}

@@ -112,20 +112,21 @@ class Checkpoints:
         Raises:
             InputError: if the checkpoint belongs to another training, or cannot be read.
         """
-        from safetensors.torch import load_file
-
-        _restore_interrupted(self.folder / "last")
-        if not (self.folder / "last").exists():
+        last = self.folder / "last"
+        _restore_interrupted(self.folder / "best")
+        _restore_interrupted(last)
+        if not last.exists():
             return TrainingState()
-        content = load_weights(self.folder / "last", model)
+        content = read_checkpoint(last)
         # Through JSON, since that is what the stored metadata went through.
         if content["metadata"] != json.loads(json.dumps(dict(self.metadata))):
             raise InputError(
                 "a checkpoint of this very training",
                 "one made with other settings or data",
-                path=self.folder / "last",
+                path=last,
             )
-        _load_optimizer(optimizer, load_file(self.folder / "last" / "optimizer.safetensors"))
+        load_weights(last, model)
+        _load_optimizer(optimizer, last)
         best = content["best_value"]
         return TrainingState(
             content["epoch"],
@@ -148,14 +149,12 @@ def load_weights(checkpoint: Path, model: nn.Module) -> dict[str, Any]:
     Raises:
         InputError: if there is no complete checkpoint, or its weights do not fit the model.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     content = read_checkpoint(checkpoint)
+    weights = _read_tensors(checkpoint / "weights.safetensors")
     try:
-        model.load_state_dict(load_file(checkpoint / "weights.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
         raise InputError("weights that fit the model", reason, path=checkpoint) from error
     return content
 
@@ -168,15 +167,27 @@ def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / "checkpoint.json"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError("a checkpoint", "no readable checkpoint.json", path=path) from error
     except ValueError as error:
         raise InputError("JSON", str(error), path=path) from error
-    if content.get("schema_version") != SCHEMA_VERSION:
-        found = f"version {content.get('schema_version')}"
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        found = f"version {version}"
         raise InputError(f"a checkpoint of schema version {SCHEMA_VERSION}", found, path=path)
-    return content
+    return dict(content)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError("a complete safetensors file", str(error), path=path) from error
+    return tensors
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -189,11 +200,17 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
+    for key, value in _read_tensors(checkpoint / "optimizer.safetensors").items():
+        text, name = key.split(".", 1)
+        number = int(text)
+        if value.ndim:
+            # Fused optimisers walk through memory: in another layout (weights are channels-last,
+            # files are not) they would pair each weight with the state of another one.
+            value = torch.empty_like(parameters[number]).copy_(value)
+        state.setdefault(number, {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

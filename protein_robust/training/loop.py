@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ REPORTS_PER_EPOCH = 8
 """How often an epoch's running figures are read back from the device, which waits for it."""
 
 
-class TrainingDiverged(ProteinRobustError):
+class TrainingDiverged(ProteinRobustError):  # noqa: N818  (an event, not a mistake)
     """The loss is not finite any more.
 
     Args:
@@ -69,7 +70,7 @@ class Observer(Protocol):
         """Take note of the running figures."""
 
     def on_epoch(self, record: Mapping[str, float]) -> None:
-        """Take note of an epoch: ``epoch``, ``seconds``, ``train/loss``, and what `evaluate` gave."""
+        """Take note of an epoch: ``epoch``, ``seconds``, ``train/loss``, what `evaluate` gave."""
 
 
 def fit(
@@ -103,7 +104,7 @@ def fit(
         started = time.perf_counter()
         model.train()
         mean_loss = _train_epoch(model, loss, optimizer, batches, _Place(epoch, options, observer))
-        if not torch.isfinite(torch.tensor(mean_loss)):
+        if not math.isfinite(mean_loss):
             raise TrainingDiverged(epoch + 1, mean_loss)
         record = {
             "epoch": epoch + 1.0,

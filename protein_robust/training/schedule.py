@@ -60,7 +60,7 @@ def learning_rate_factor(progress: float, options: FitOptions) -> float:
         The factor, in [0, 1].
 
     Example:
-        >>> learning_rate_factor(0.55, FitOptions(schedule="cosine", warmup=0.1))
+        >>> learning_rate_factor(0.5, FitOptions(schedule="cosine", warmup=0.0))
         0.5
     """
     if progress < options.warmup:
@@ -82,6 +82,10 @@ def make_optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimiz
     ]
     if options.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=options.learning_rate, momentum=options.momentum, nesterov=True, fused=True
+            groups,
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            nesterov=options.momentum > 0,  # torch refuses it where there is no momentum
+            fused=True,
         )
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -52,25 +53,35 @@ def family(size: int, label: int = 0) -> list[Row]:
     return [(f"n{i}", "A" * (i + 1) + "CDE"[label], label, 0) for i in range(size)]
 
 
-@pytest.mark.parametrize("rule", [at_random, lambda rows: keep_splits(columns(rows))])
+def as_given(rows: list[Row]) -> Allocation:
+    return keep_splits(columns(rows))
+
+
+Rule = Callable[[list[Row]], Allocation]
+both_rules = pytest.mark.parametrize("rule", [at_random, as_given], ids=["random", "existing"])
+
+
+@both_rules
 @given(rows=ROWS)
-def test_equal_sequences_never_stand_in_two_splits(rule, rows: list[Row]) -> None:  # noqa: ANN001
+def test_equal_sequences_never_stand_in_two_splits(rule: Rule, rows: list[Row]) -> None:
     splits = defaultdict(set)
     for _, sequence, _, split in content(rows, rule(rows)):
         splits[sequence].add(split)
     assert all(len(found) == 1 for found in splits.values())
 
 
-@pytest.mark.parametrize("rule", [at_random, lambda rows: keep_splits(columns(rows))])
+@both_rules
 @given(data=st.data(), rows=ROWS)
-def test_the_order_of_the_rows_does_not_matter(rule, data, rows: list[Row]) -> None:  # noqa: ANN001
+def test_the_order_of_the_rows_does_not_matter(
+    rule: Rule, data: st.DataObject, rows: list[Row]
+) -> None:
     shuffled = data.draw(st.permutations(rows))
     assert content(rows, rule(rows)) == content(shuffled, rule(shuffled))
 
 
-@pytest.mark.parametrize("rule", [at_random, lambda rows: keep_splits(columns(rows))])
+@both_rules
 @given(rows=ROWS)
-def test_every_row_is_kept_or_counted(rule, rows: list[Row]) -> None:  # noqa: ANN001
+def test_every_row_is_kept_or_counted(rule: Rule, rows: list[Row]) -> None:
     found = rule(rows)
     dropped = found.num_duplicates_within_family + found.num_duplicates_across_splits
     assert len(found.rows) + dropped == len(rows)
@@ -148,7 +159,7 @@ def test_given_splits_stay_with_test_before_valid_before_train() -> None:
         ("f", "MV", 0, VALID),
         ("g", "MV", 0, TRAIN),
     ]
-    found = keep_splits(columns(rows))
+    found = as_given(rows)
     assert content(rows, found) == [
         ("d", "ML", 0, TRAIN),
         ("f", "MV", 0, VALID),

@@ -63,6 +63,9 @@ def test_a_gzip_table_is_read(tmp_path: Path) -> None:
         ),
         ("sequence\nMK\n", r"\('family_accession' or 'family' or 'label'\), got columns sequence"),
         ("sequence,family,family\nMK,F,F\n", "Expected one column 'family', got columns sequence"),
+        ("\n\n", r"Expected a sequence column \('sequence'\), got no columns"),
+        ("\ufeff", r"Expected a sequence column \('sequence'\), got no columns"),
+        ("sequence,family\nMK, \n", "my.csv:2: Expected a family in column 'family', got an"),
         ("sequence,family\n", "Expected rows below the header, got none"),
         ("sequence,family\nMK,F1\nMK,\n", "my.csv:3: Expected a family in column 'family', got an"),
         ("sequence,family\nMK,F1,x\n", "my.csv:2: Expected 2 cells, as in the header, got 3"),
@@ -117,6 +120,12 @@ def test_a_parquet_column_of_another_type_is_refused() -> None:
         parquet(table)
 
 
+def test_parquet_text_that_is_not_utf8_is_reported() -> None:
+    text = pa.array([b"M\xff"]).view(pa.string())
+    with pytest.raises(InputError, match=r"Expected a Parquet file, got 'utf-8' codec can't"):
+        parquet(pa.table({"sequence": text, "family": ["F1"]}))
+
+
 def test_what_is_no_parquet_file_is_refused() -> None:
-    with pytest.raises(InputError, match="my.parquet: Expected a Parquet file, got "):
+    with pytest.raises(InputError, match=r"my\.parquet: Expected a Parquet file, got "):
         list(read_parquet_table(io.BytesIO(b"PAR1" + b"x" * 50), "my.parquet"))

@@ -1,0 +1,54 @@
+"""A small study that every end-to-end test can afford."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MOTIFS = {"PF1": "WWHCKD", "PF2": "GGPYEF", "PF3": "MNQRST"}
+
+
+def write_table(path: Path, *, num_sequences: int = 90) -> Path:
+    """A table of three families, each with a motif of its own in random residues."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(num_sequences):
+        family = list(MOTIFS)[number % 3]
+        residues = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), size=rng.integers(20, 60))
+        place = rng.integers(0, len(residues))
+        sequence = "".join(residues[:place]) + MOTIFS[family] + "".join(residues[place:])
+        rows.append(f"{family},{sequence}\n")
+    path.write_text("family_accession,sequence\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write_table(tmp_path / "table.csv")
+
+
+@pytest.fixture
+def write_study(tmp_path: Path, table: Path) -> Callable[..., Path]:
+    """Writes a study of two losses and one noise setting; keyword texts replace its sections."""
+
+    def write(**sections: str) -> Path:
+        content = {
+            "name": "tiny",
+            "output": str(tmp_path / "results"),
+            "data": f"{{source: {table}, output: {tmp_path / 'dataset'}}}",
+            "noise": "[{name: crop + label, crop: {kind: random, min_fraction: 0.8}, "
+            "label: {kind: symmetric, rate: 0.2}}]",
+            "model": "{width: 8, dilations: [1, 2]}",
+            "training": "{epochs: 2, batch_size: 16, learning_rate: 1e-2}",
+            "losses": "[{name: cross_entropy, label: CCE}, {name: proselflc, label: PSLC}]",
+            "tracking": "{enabled: false}",
+            **sections,
+        }
+        path = tmp_path / "tiny.yaml"
+        path.write_text("".join(f"{key}: {value}\n" for key, value in content.items()))
+        return path
+
+    return write

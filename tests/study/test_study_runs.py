@@ -1,0 +1,197 @@
+"""A study carried out: the same numbers however it is carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from protein_robust.config import load_study
+from protein_robust.errors import InputError
+from protein_robust.study import (
+    PlannedRun,
+    RunReport,
+    collect_history,
+    collect_results,
+    find_runs,
+    plan_runs,
+    prepare_data,
+    prepare_noise,
+    run_all,
+    write_index,
+)
+
+WriteStudy = Callable[..., Path]
+pytestmark = pytest.mark.slow
+
+
+def prepared(path: Path, *overrides: str) -> list[PlannedRun]:
+    study = load_study(path, overrides)
+    manifest, _ = prepare_data(study)
+    runs = plan_runs(study, manifest["digest"])
+    for run in runs:
+        prepare_noise(run)
+    write_index(study.folder, runs)
+    return runs
+
+
+def ignore(report: RunReport) -> None:
+    """Nobody looks on."""
+
+
+def carry_out(path: Path, *overrides: str, jobs: int = 1) -> list[PlannedRun]:
+    runs = prepared(path, *overrides)
+    assert run_all(runs, jobs=jobs, experiment=None, on_report=ignore) == []
+    return runs
+
+
+def metrics_of(run: PlannedRun) -> dict[str, object]:
+    content: dict[str, object] = json.loads((run.folder / "metrics.json").read_text())
+    return content
+
+
+def weights_of(run: PlannedRun) -> bytes:
+    return (run.folder / "checkpoints" / "last" / "weights.safetensors").read_bytes()
+
+
+def test_runs_side_by_side_give_what_runs_in_a_row_give(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    path = write_study()
+    in_a_row = carry_out(path)
+    side_by_side = carry_out(path, f"output={tmp_path / 'parallel'}", jobs=2)
+    for one, other in zip(in_a_row, side_by_side, strict=True):
+        assert one.folder != other.folder
+        assert weights_of(one) == weights_of(other)
+        assert metrics_of(one) == metrics_of(other)
+
+
+class Interrupted(Exception):
+    """Stands for Ctrl-C at a chosen moment."""
+
+
+@pytest.mark.parametrize("moment", [2, 6, 13])
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    write_study: WriteStudy, tmp_path: Path, moment: int
+) -> None:
+    path = write_study(training="{epochs: 3, batch_size: 16}")
+    whole = carry_out(path)[0]
+    interrupted = prepared(path, f"output={tmp_path / 'again'}")[0]
+    count = 0
+
+    def interrupt(report: RunReport) -> None:
+        nonlocal count
+        count += 1
+        if count == moment:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_all([interrupted], jobs=1, experiment=None, on_report=interrupt)
+    assert not interrupted.is_done
+    assert run_all([interrupted], jobs=1, experiment=None, on_report=ignore) == []
+    assert weights_of(interrupted) == weights_of(whole)
+    assert metrics_of(interrupted) == metrics_of(whole)
+    assert collect_history([interrupted])["epoch"].tolist() == [1, 2, 3]
+
+
+def test_a_run_that_diverges_is_reported_and_the_others_go_on(write_study: WriteStudy) -> None:
+    path = write_study(
+        training="{epochs: 1, batch_size: 16, learning_rate: 1e30, clip_norm: null, warmup: 0}",
+        losses="[{name: cross_entropy, label: CCE}]",
+        noise="[{name: a}]",
+    )
+    good = prepared(path, "training.learning_rate=1e-3")[0]
+    bad = prepared(path, "training.optimizer=sgd")[0]
+    failures = run_all([bad, good], jobs=1, experiment=None, on_report=ignore)
+    assert [failure.run for failure in failures] == [bad]
+    assert "Expected a finite training loss" in failures[0].message
+    assert good.is_done
+    assert not bad.is_done
+
+
+def test_predictions_have_a_row_for_each_sequence_network_and_kind_of_data(
+    write_study: WriteStudy,
+) -> None:
+    run = carry_out(write_study())[0]
+    predictions = pd.read_parquet(run.folder / "predictions.parquet")
+    assert set(predictions["data"]) == {"train", "valid", "test", "test_whole"}
+    assert set(predictions["checkpoint"]) == {"final", "best"}
+    manifest = json.loads((run.dataset_folder / "manifest.json").read_text())
+    final = predictions[predictions["checkpoint"] == "final"]
+    sizes = final.groupby("data").size()
+    for split in ("train", "valid", "test"):
+        assert sizes[split] == manifest["counts"][split]
+    whole = final[final["data"] == "test_whole"]
+    assert (whole["crop_length"] == whole["sequence_length"]).all()
+    assert not final[final["data"] != "train"]["is_corrupted"].any()
+
+
+def test_metrics_are_those_of_the_predictions(write_study: WriteStudy) -> None:
+    run = carry_out(write_study())[0]
+    predictions = pd.read_parquet(run.folder / "predictions.parquet")
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    for (network, data), part in predictions.groupby(["checkpoint", "data"]):
+        right = (part["prediction"] == part["label"]).mean()
+        assert metrics[network][data]["accuracy"] == pytest.approx(right)
+    train = predictions[(predictions["data"] == "train") & (predictions["checkpoint"] == "final")]
+    noisy = train[train["is_corrupted"]]
+    corrected = (noisy["prediction"] == noisy["clean_label"]).mean()
+    assert metrics["final"]["train"]["correction"] == pytest.approx(corrected)
+
+
+def test_the_last_epoch_of_the_history_is_the_final_evaluation(write_study: WriteStudy) -> None:
+    run = carry_out(write_study(training="{epochs: 2, batch_size: 16, monitor_size: 5}"))[0]
+    history = collect_history([run])
+    metrics = json.loads((run.folder / "metrics.json").read_text())["final"]
+    last = history.iloc[-1]
+    assert last["test/accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+    assert last["train/wrong_fitting"] == pytest.approx(metrics["train"]["wrong_fitting"])
+
+
+def test_results_are_collected_in_the_order_of_the_study(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    carry_out(write_study())
+    runs = find_runs([tmp_path / "results"])
+    results = collect_results(runs)
+    assert list(results["loss"].unique()) == ["CCE", "PSLC"]
+    assert list(results["noise"].unique()) == ["crop + label"]
+    assert set(results["checkpoint"]) == {"final", "best"}
+
+
+def test_runs_of_two_studies_are_told_apart(write_study: WriteStudy, tmp_path: Path) -> None:
+    path = write_study(losses="[{name: cross_entropy, label: CCE}]")
+    carry_out(path)
+    carry_out(path, "name=second", f"output={tmp_path / 'second'}")
+    results = collect_results(find_runs([tmp_path / "results", tmp_path / "second"]))
+    assert list(results["noise"].unique()) == ["tiny: crop + label", "second: crop + label"]
+
+
+def test_a_single_run_folder_can_be_compared(write_study: WriteStudy) -> None:
+    run = carry_out(write_study())[0]
+    assert [found.key for found in find_runs([run.folder])] == [run.key]
+
+
+def test_a_folder_with_no_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got none that has a study.json or run.json"):
+        find_runs([tmp_path])
+    with pytest.raises(InputError, match="got nothing there"):
+        find_runs([tmp_path / "absent"])
+
+
+def test_a_study_without_a_finished_run_is_refused(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    prepared(write_study())
+    with pytest.raises(InputError, match="Expected finished runs, got 0 unfinished ones"):
+        find_runs([tmp_path / "results"])
+
+
+def test_data_without_a_validation_split_have_no_best_network(write_study: WriteStudy) -> None:
+    runs = carry_out(write_study(), "data.valid_fraction=0")
+    metrics = json.loads((runs[0].folder / "metrics.json").read_text())
+    assert set(metrics) == {"final", "best_epoch"}
+    assert set(metrics["final"]) == {"train", "test", "test_whole"}

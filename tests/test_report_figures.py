@@ -1,0 +1,160 @@
+"""Figures by what they draw: panels, titles, lines, heights; and the files they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from protein_robust.report import method_comparison, training_dynamics, write_figures
+from protein_robust.report.figures import PALETTE, loss_styles
+
+RESULT_COLUMNS = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
+PANELS = [
+    "Correct fitting",
+    "Wrong fitting",
+    "Correction",
+    "Entropy of clean subset",
+    "Entropy of noisy subset",
+    "Generalisation",
+]
+
+
+def history(noises: tuple[str, ...] = ("crop", "crop + symmetric 0.4")) -> pd.DataFrame:
+    """Two losses, two seeds, three epochs; only the noisy setting has wrong labels."""
+    rows = []
+    for noise in noises:
+        wrong = 0.1 if "symmetric" in noise else float("nan")
+        for loss in ("SCE", "CE"):
+            for seed in (0, 1):
+                for epoch in (1, 2, 3):
+                    rows.append(
+                        {
+                            "noise": noise,
+                            "loss": loss,
+                            "seed": seed,
+                            "epoch": epoch,
+                            "train/correct_fitting": 0.1 * epoch + 0.02 * seed,
+                            "train/wrong_fitting": wrong,
+                            "train/correction": wrong,
+                            "train/clean_entropy": 0.5,
+                            "train/noisy_entropy": wrong,
+                            "test/accuracy": 0.2 * epoch,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def results() -> pd.DataFrame:
+    rows = [
+        (noise, loss, seed, "final", "test", metric, 0.5 + 0.1 * seed)
+        for noise in ("crop", "crop + symmetric 0.4")
+        for loss in ("SCE", "CE")
+        for seed in (0, 1)
+        for metric in ("accuracy", "entropy_confidence", "max_probability")
+    ]
+    return pd.DataFrame(rows, columns=RESULT_COLUMNS)
+
+
+class TestStyles:
+    def test_each_loss_has_its_own_colour(self) -> None:
+        styles = loss_styles(["b", "a", "b"])
+        assert styles == {"b": (PALETTE[0], "-"), "a": (PALETTE[1], "-")}
+
+    def test_more_losses_than_colours_are_dashed(self) -> None:
+        names = [str(i) for i in range(20)]
+        assert len(set(loss_styles(names).values())) == 20
+
+
+@pytest.mark.slow
+class TestTrainingDynamics:
+    def test_label_noise_has_the_six_panels(self) -> None:
+        figure = training_dynamics(history())["crop + symmetric 0.4"]
+        assert [axis.get_title(loc="left") for axis in figure.axes] == PANELS
+
+    def test_panels_of_wrong_labels_are_left_out_where_there_are_none(self) -> None:
+        figure = training_dynamics(history())["crop"]
+        assert [axis.get_title(loc="left") for axis in figure.axes] == [
+            "Correct fitting",
+            "Entropy of clean subset",
+            "Generalisation",
+        ]
+
+    def test_line_is_the_mean_over_seeds_with_a_band(self) -> None:
+        axis = training_dynamics(history())["crop"].axes[0]
+        line = axis.get_lines()[0]
+        assert line.get_label() == "SCE"
+        np.testing.assert_allclose(line.get_ydata(), [0.11, 0.21, 0.31])
+        assert len(axis.collections) == 2
+
+    def test_accuracy_is_in_percent_and_entropy_is_not(self) -> None:
+        axes = training_dynamics(history())["crop"].axes
+        kinds = [type(axis.yaxis.get_major_formatter()).__name__ for axis in axes]
+        assert kinds == ["PercentFormatter", "ScalarFormatter", "PercentFormatter"]
+
+    def test_one_seed_has_no_band(self) -> None:
+        part = history().query("seed == 0")
+        assert not training_dynamics(part)["crop"].axes[0].collections
+
+    def test_legend_names_the_losses_in_order(self) -> None:
+        [legend] = training_dynamics(history())["crop"].legends
+        assert [text.get_text() for text in legend.get_texts()] == ["SCE", "CE"]
+
+    def test_history_without_these_values_has_no_figure(self) -> None:
+        frame = history()[["noise", "loss", "seed", "epoch"]]
+        assert training_dynamics(frame) == {}
+
+    def test_missing_column_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match=r"Expected `history` .*got none named epoch"):
+            training_dynamics(history().drop(columns="epoch"))
+
+
+@pytest.mark.slow
+class TestMethodComparison:
+    def test_bars_are_means_in_the_order_of_the_study(self) -> None:
+        figure = method_comparison(results())
+        assert figure is not None
+        axis = figure.axes[0]
+        assert axis.get_title(loc="left") == "Test accuracy"
+        assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == [
+            "crop",
+            "crop + symmetric 0.4",
+        ]
+        assert [bar.get_height() for bar in axis.patches] == pytest.approx([0.55] * 4)
+        assert len(figure.axes) == 3
+
+    def test_calibration_stands_beside_confidence(self) -> None:
+        extra = ("crop", "CE", 0, "final", "test", "expected_calibration_error", 0.1)
+        frame = pd.concat([results(), pd.DataFrame([extra], columns=RESULT_COLUMNS)])
+        figure = method_comparison(frame)
+        assert figure is not None
+        assert figure.axes[3].get_title(loc="left") == "Test calibration error (lower is better)"
+
+    def test_without_test_values_there_is_none(self) -> None:
+        assert method_comparison(results(), "best") is None
+
+
+@pytest.mark.slow
+class TestFiles:
+    def test_every_figure_is_a_png_and_an_svg(self, tmp_path: Path) -> None:
+        written = write_figures(results(), history(), tmp_path / "figures")
+        names = [
+            "method_comparison",
+            "training_dynamics_crop",
+            "training_dynamics_crop_symmetric_0.4",
+        ]
+        assert [p.name for p in written] == [f"{n}{end}" for n in names for end in (".png", ".svg")]
+        assert all(p.read_bytes().startswith(b"\x89PNG") for p in written if p.suffix == ".png")
+        assert all("<svg" in p.read_text() for p in written if p.suffix == ".svg")
+
+    def test_settings_with_the_same_letters_keep_a_file_each(self, tmp_path: Path) -> None:
+        written = write_figures(results(), history(("crop 1", "crop-1")), tmp_path)
+        names = [path.stem for path in written if path.suffix == ".png"]
+        assert names[1:] == ["training_dynamics_crop_1", "training_dynamics_crop_1_2"]
+
+    def test_same_values_give_the_same_bytes(self, tmp_path: Path) -> None:
+        first = write_figures(results(), history(), tmp_path / "a")
+        second = write_figures(results(), history(), tmp_path / "b")
+        assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]

@@ -1,0 +1,540 @@
+"""Tracking against real SQLite stores and one real server; nothing here is a mock."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from protein_robust.errors import InputError
+from protein_robust.report import flat_tables
+from protein_robust.tracking import (
+    Experiment,
+    TrainingRun,
+    list_studies,
+    log_summary,
+    prepare,
+    resolve_uri,
+    save_view,
+    serve_ui,
+    start_run,
+    study_links,
+)
+from protein_robust.tracking.source import source_tags
+from protein_robust.tracking.stores import connect
+from protein_robust.tracking.views import CURVES, view_key, view_state
+
+COLUMNS = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a migrated store, because a new one takes five seconds."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    prepare(f"sqlite:///{path}", "template")
+    return path
+
+
+@pytest.fixture
+def experiment(template: Path, tmp_path: Path) -> Experiment:
+    folder = tmp_path / "a store"
+    folder.mkdir()
+    shutil.copy(template, folder / "mlflow.db")
+    return prepare(f"sqlite:///{folder}/mlflow.db", "proteins", note="# Proteins")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    path = tmp_path / "curves.png"
+    Image.new("RGB", (4, 3), "red").save(path)
+    return path
+
+
+def open_run(experiment: Experiment, run_id: str | None = None, **params: object) -> TrainingRun:
+    return start_run(
+        experiment,
+        "CE | crop | seed 0",
+        params={"loss.name": "CE", "seed": 0, **params},
+        tags={"study": "demo", "run_key": "abc"},
+        history_path=Path("results/history.jsonl"),
+        run_id=run_id,
+    )
+
+
+def values(experiment: Experiment, run: TrainingRun, key: str) -> list[tuple[int, float]]:
+    history = connect(experiment.uri).get_metric_history(run.run_id, key)
+    return [(point.step, point.value) for point in history]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TestUri:
+    def test_configured_uri_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:1")
+        assert resolve_uri("http://here:5000/") == "http://here:5000"
+
+    def test_environment_comes_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:1")
+        assert resolve_uri(None) == "http://elsewhere:1"
+
+    def test_without_either_it_is_a_file_here(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.chdir(tmp_path)
+        assert resolve_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
+
+    def test_relative_sqlite_path_is_made_absolute(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert resolve_uri("sqlite:///a/b.db?timeout=9") == f"sqlite:///{tmp_path}/a/b.db?timeout=9"
+
+    @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns"])
+    def test_folder_of_run_files_is_refused(self, uri: str) -> None:
+        with pytest.raises(InputError, match=r"sqlite:///.*http://.*no longer writes folders"):
+            resolve_uri(uri)
+
+    @pytest.mark.parametrize("uri", ["databricks://x", "postgresql://u@h/d", "http://"])
+    def test_other_schemes_are_refused(self, uri: str) -> None:
+        with pytest.raises(InputError, match=r"Expected a tracking URI .*got '"):
+            resolve_uri(uri)
+
+    @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+    def test_sqlite_without_a_file_is_refused(self, uri: str) -> None:
+        with pytest.raises(InputError, match="a file that several processes share"):
+            resolve_uri(uri)
+
+
+class TestPrepare:
+    @pytest.mark.slow
+    def test_artifacts_lie_beside_the_database(self, experiment: Experiment) -> None:
+        found = connect(experiment.uri).get_experiment(experiment.experiment_id)
+        assert found.artifact_location.endswith("/a%20store/mlruns")
+        assert found.tags["mlflow.note.content"] == "# Proteins"
+
+    @pytest.mark.slow
+    def test_again_gives_the_same_experiment(self, experiment: Experiment) -> None:
+        assert prepare(experiment.uri, "proteins") == experiment
+
+    @pytest.mark.slow
+    def test_deleted_experiment_is_an_input_error(self, experiment: Experiment) -> None:
+        connect(experiment.uri).delete_experiment(experiment.experiment_id)
+        with pytest.raises(InputError, match=r"experiments restore.*deleted 'proteins'"):
+            prepare(experiment.uri, "proteins")
+
+    def test_folder_that_cannot_be_made_is_an_input_error(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError, match=r"mlflow.db: Expected a tracking database .*written"):
+            prepare(f"sqlite:///{tmp_path}/file/deeper/mlflow.db", "x")
+
+    def test_other_file_in_its_place_is_an_input_error(self, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.db").write_text("noise, loss\n")
+        with pytest.raises(InputError, match="Expected an SQLite database, got another kind"):
+            prepare(f"sqlite:///{tmp_path}/mlflow.db", "x")
+
+    @pytest.mark.slow
+    def test_database_of_something_else_is_an_input_error(self, tmp_path: Path) -> None:
+        import sqlite3
+
+        connection = sqlite3.connect(tmp_path / "mlflow.db")
+        connection.execute("create table experiments (name text)")
+        connection.close()
+        with pytest.raises(InputError, match="a tracking store that MLflow can use"):
+            prepare(f"sqlite:///{tmp_path}/mlflow.db", "x")
+
+    def test_unreachable_server_is_an_input_error_at_once(self) -> None:
+        started = time.monotonic()
+        with pytest.raises(InputError, match=r"Expected a running MLflow server, got .*refused"):
+            prepare(f"http://127.0.0.1:{free_port()}", "x")
+        assert time.monotonic() - started < 5
+
+    def test_silent_server_is_an_input_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("protein_robust.tracking.stores.REACH_SECONDS", 0.1)
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            with pytest.raises(InputError, match="timed out"):
+                prepare(f"http://127.0.0.1:{listening.getsockname()[1]}", "x")
+
+
+@pytest.mark.slow
+class TestTrainingRun:
+    def test_settings_and_tags_are_there(self, experiment: Experiment) -> None:
+        with open_run(experiment, **{"model.width": 64}) as run:
+            pass
+        found = connect(experiment.uri).get_run(run.run_id)
+        assert found.info.run_name == "CE | crop | seed 0"
+        assert found.data.params == {"loss.name": "CE", "seed": "0", "model.width": "64"}
+        tags = {"study": "demo", "run_key": "abc", "stage": "train", **source_tags()}
+        assert tags.items() <= found.data.tags.items()
+
+    def test_more_parameters_than_a_batch_takes(self, experiment: Experiment) -> None:
+        with open_run(experiment, **{f"p{i}": i for i in range(150)}) as run:
+            pass
+        assert len(connect(experiment.uri).get_run(run.run_id).data.params) == 152
+
+    def test_epochs_are_steps(self, experiment: Experiment) -> None:
+        with open_run(experiment) as run:
+            run.log_epoch(1, {"test/accuracy": 0.5, "train/loss": 2.0})
+            run.log_epoch(2, {"test/accuracy": 0.75, "train/loss": 1.0})
+        assert values(experiment, run, "test/accuracy") == [(1, 0.5), (2, 0.75)]
+
+    def test_infinite_value_is_logged_as_nan(self, experiment: Experiment) -> None:
+        with open_run(experiment) as run:
+            run.log_epoch(1, {"train/loss": math.inf})
+        assert math.isnan(values(experiment, run, "train/loss")[0][1])
+
+    def test_final_values_have_one_point(self, experiment: Experiment) -> None:
+        with open_run(experiment) as run:
+            run.log_metrics({"final/test_accuracy": 0.9})
+        assert values(experiment, run, "final/test_accuracy") == [(0, 0.9)]
+
+    def test_dataset_carries_our_digest(self, experiment: Experiment) -> None:
+        with open_run(experiment) as run:
+            run.log_dataset("pfam", digest="f" * 64, source="/data/pfam", context="training")
+        [used] = connect(experiment.uri).get_run(run.run_id).inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("pfam", "f" * 16)
+        assert json.loads(used.dataset.source) == {"uri": "/data/pfam"}
+        assert used.tags[0].value == "training"
+
+    def test_files_folders_and_images_are_copied(
+        self, experiment: Experiment, tmp_path: Path, image: Path
+    ) -> None:
+        folder = tmp_path / "best"
+        folder.mkdir()
+        (folder / "weights.bin").write_bytes(b"1")
+        (tmp_path / "config.yaml").write_text("a: 1\n")
+        with open_run(experiment) as run:
+            run.log_files([tmp_path / "config.yaml"])
+            run.log_files([folder], "checkpoints/best")
+            run.log_images([image])
+        client = connect(experiment.uri)
+        assert [f.path for f in client.list_artifacts(run.run_id)] == [
+            "checkpoints",
+            "config.yaml",
+            "images",
+        ]
+        [weights] = client.list_artifacts(run.run_id, "checkpoints/best")
+        assert weights.path == "checkpoints/best/weights.bin"
+        names = [file.path for file in client.list_artifacts(run.run_id, "images")]
+        assert all(name.startswith("images/curves+step+0+") for name in names)
+        assert any(name.endswith(".png") for name in names)
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [(None, "FINISHED"), (RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")],
+        ids=["end", "error", "ctrl-c"],
+    )
+    def test_run_ends_as_its_body_ends(
+        self, experiment: Experiment, error: type[BaseException] | None, status: str
+    ) -> None:
+        run = open_run(experiment)
+        if error is None:
+            run.finish()
+        else:
+            with pytest.raises(error), run:
+                raise error
+        assert connect(experiment.uri).get_run(run.run_id).info.status == status
+
+    def test_system_metrics_are_sampled(
+        self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("protein_robust.tracking.runs.SAMPLING_SECONDS", 0.05)
+        with open_run(experiment) as run:
+            time.sleep(0.5)
+        metrics = connect(experiment.uri).get_run(run.run_id).data.metrics
+        assert "system/cpu_utilization_percentage" in metrics
+
+
+@pytest.mark.slow
+class TestResume:
+    def test_continued_run_keeps_its_points_and_adds_new_ones(self, experiment: Experiment) -> None:
+        first = open_run(experiment)
+        first.log_epoch(1, {"train/loss": 2.0})
+        first.finish("KILLED")
+        with open_run(experiment, first.run_id, seed=7, added=1) as second:
+            second.log_epoch(1, {"train/loss": 9.0})
+            second.log_epoch(2, {"train/loss": 1.0})
+        assert (second.run_id, second.is_resumed) == (first.run_id, True)
+        assert values(experiment, second, "train/loss") == [(1, 2.0), (2, 1.0)]
+        found = connect(experiment.uri).get_run(first.run_id)
+        assert found.info.status == "FINISHED"
+        # What a parameter was at first cannot change in MLflow; new ones are added.
+        assert found.data.params == {"loss.name": "CE", "seed": "0", "added": "1"}
+
+    def test_lost_run_is_replaced(self, experiment: Experiment) -> None:
+        with open_run(experiment, "0" * 32) as run:
+            pass
+        assert run.run_id != "0" * 32
+        assert not run.is_resumed
+
+    def test_deleted_run_is_replaced(self, experiment: Experiment) -> None:
+        with open_run(experiment) as first:
+            pass
+        connect(experiment.uri).delete_run(first.run_id)
+        with open_run(experiment, first.run_id) as second:
+            pass
+        assert second.run_id != first.run_id
+
+
+class TestFailure:
+    def test_lost_database_leaves_the_run_idle_with_one_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with open_run(Experiment(f"sqlite:///{tmp_path}/mlflow.db", "1")) as run:
+            run.log_epoch(1, {"train/loss": 1.0})
+        assert run.failed
+        [warning] = caplog.messages
+        assert warning.startswith("tracking stopped: no tracking database at ")
+        assert warning.endswith("; metrics stay in results/history.jsonl")
+        assert not (tmp_path / "mlflow.db").exists()
+
+    @pytest.mark.slow
+    def test_missing_file_stops_tracking_not_training(
+        self, experiment: Experiment, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with open_run(experiment) as run:
+            run.log_files([Path("nowhere.csv")])
+            run.log_epoch(1, {"train/loss": 1.0})
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        found = connect(experiment.uri).get_run(run.run_id)
+        assert found.data.tags["tracking"] == "stopped before the end"
+        assert found.info.status == "FINISHED"
+
+    @pytest.mark.slow
+    def test_killed_server_stops_tracking_not_training(
+        self, server: tuple[str, subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        uri, process = server
+        experiment = prepare(uri, "proteins")
+        with open_run(experiment) as run:
+            run.log_epoch(1, {"train/loss": 1.0})
+            assert values(experiment, run, "train/loss") == [(1, 1.0)]
+            process.kill()
+            process.wait()
+            started = time.monotonic()
+            for epoch in range(2, 6):
+                run.log_epoch(epoch, {"train/loss": 1.0})
+        assert run.failed
+        assert time.monotonic() - started < 20
+        assert [m for m in caplog.messages if m.startswith("tracking stopped: ")] == caplog.messages
+        assert len(caplog.messages) == 1
+
+
+@pytest.fixture
+def server(tmp_path: Path, template: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Give a real server in one process, so that killing it leaves none behind."""
+    shutil.copy(template, tmp_path / "mlflow.db")
+    port = free_port()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(tmp_path / "artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
+    address = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", *address]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(uri)
+        yield uri, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(uri: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=1):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+class TestSummary:
+    def summary(self, experiment: Experiment, image: Path, tmp_path: Path) -> str | None:
+        rows = [("crop", "GCE (0.7)", 0, "final", "test", "accuracy", 0.5)]
+        (tmp_path / "table.csv").write_text("noise\ncrop\n")
+        return log_summary(
+            experiment,
+            "it's a study",
+            tables=flat_tables(pd.DataFrame(rows, columns=COLUMNS)),
+            figures=[image],
+            files=[tmp_path / "table.csv"],
+            note="# Result",
+        )
+
+    def test_there_is_one_after_two_calls(
+        self, experiment: Experiment, image: Path, tmp_path: Path
+    ) -> None:
+        self.summary(experiment, image, tmp_path)
+        second = self.summary(experiment, image, tmp_path)
+        found = connect(experiment.uri).search_runs([experiment.experiment_id])
+        assert [run.info.run_id for run in found] == [second]
+        tags = {"kind": "summary", "study": "it's a study", "mlflow.note.content": "# Result"}
+        assert tags.items() <= found[0].data.tags.items()
+
+    def test_another_study_keeps_its_own(
+        self, experiment: Experiment, image: Path, tmp_path: Path
+    ) -> None:
+        other = log_summary(experiment, "other", tables={})
+        self.summary(experiment, image, tmp_path)
+        assert connect(experiment.uri).get_run(str(other)).info.lifecycle_stage == "active"
+
+    def test_everything_is_at_the_root(
+        self, experiment: Experiment, image: Path, tmp_path: Path
+    ) -> None:
+        run_id = self.summary(experiment, image, tmp_path)
+        client = connect(experiment.uri)
+        paths = [file.path for file in client.list_artifacts(run_id)]
+        assert paths == ["curves.png", "details.json", "images", "table.csv", "table.json"]
+        table = json.loads(Path(client.download_artifacts(run_id, "table.json")).read_text())
+        # A full stop in a column's name would leave its cells empty in MLflow's table.
+        assert table["columns"] == ["noise | metric | data", "GCE (0\u20247)"]
+        assert table["data"] == [["crop | accuracy | test", "50.0"]]
+
+    def test_half_a_summary_is_removed(
+        self, experiment: Experiment, image: Path, tmp_path: Path
+    ) -> None:
+        first = self.summary(experiment, image, tmp_path)
+        lost = [tmp_path / "nowhere.csv"]
+        assert log_summary(experiment, "it's a study", tables={}, files=lost) is None
+        found = connect(experiment.uri).search_runs([experiment.experiment_id])
+        assert [run.info.run_id for run in found] == [first]
+
+    def test_failure_is_a_warning(
+        self, experiment: Experiment, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert log_summary(Experiment(experiment.uri, "99"), "demo", tables={}) is None
+        assert "the summary of demo is not in MLflow" in caplog.text
+
+
+class TestViews:
+    def test_view_has_the_six_panels_first_and_every_run(self) -> None:
+        state = view_state("demo")
+        charts = state["compareRunCharts"]
+        assert isinstance(charts, list)
+        assert [chart["metricKey"] for chart in charts[:6]] == [key for key, _ in CURVES]
+        assert state["runsHiddenMode"] == "SHOW_ALL"
+        assert state["searchFilter"] == "tags.study = 'demo' and tags.stage = 'train'"
+
+    def test_quote_in_a_study_is_searched_for_in_double_quotes(self) -> None:
+        assert view_state("it's")["searchFilter"].startswith('tags.study = "it\'s" and')  # type: ignore[attr-defined]
+
+    @pytest.mark.slow
+    def test_view_is_a_tag_that_mlflow_reads(self, experiment: Experiment) -> None:
+        save_view(experiment, "demo")
+        tags = connect(experiment.uri).get_experiment(experiment.experiment_id).tags
+        view = json.loads(tags[f"mlflow.sharedViewState.{view_key('demo')}"])
+        assert view["name"] == "Training dynamics of demo"
+        assert view["state"].startswith("deflate;")
+
+    @pytest.mark.slow
+    def test_view_that_was_changed_by_hand_stays(self, experiment: Experiment) -> None:
+        key = f"mlflow.sharedViewState.{view_key('demo')}"
+        client = connect(experiment.uri)
+        client.set_experiment_tag(experiment.experiment_id, key, "mine")
+        save_view(experiment, "demo")
+        assert client.get_experiment(experiment.experiment_id).tags[key] == "mine"
+
+    @pytest.mark.slow
+    def test_failure_is_a_warning(
+        self, experiment: Experiment, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        save_view(Experiment(experiment.uri, "99"), "demo")
+        assert "the view of study demo is not saved" in caplog.text
+
+
+class TestPages:
+    def test_links_lead_to_the_view_and_the_summary(self) -> None:
+        links = study_links("3", "demo", summary_id="abc", host="0.0.0.0", port=1)
+        page = "http://127.0.0.1:1/#/experiments/3/runs"
+        view = f"{page}?workflowType=machine_learning&viewStateShareKey={view_key('demo')}"
+        assert links["charts"] == f"{view}&compareRunsMode=CHART"
+        assert links["runs"] == view
+        assert links["table"].startswith(f"{page}/abc/artifacts/table.html")
+        assert links["figures"].startswith(f"{page}/abc/artifacts/method_comparison.png")
+
+    def test_links_without_a_summary_are_two(self) -> None:
+        assert list(study_links("3", "demo")) == ["charts", "runs"]
+
+    @pytest.mark.slow
+    def test_studies_of_a_store_are_found(self, experiment: Experiment) -> None:
+        connect(experiment.uri).create_run(experiment.experiment_id, tags={"stage": "train"})
+        for _ in range(2):
+            open_run(experiment).finish()
+        log_summary(experiment, "demo", tables={})
+        assert list_studies(experiment.uri) == [(experiment.experiment_id, "demo")]
+
+    def test_busy_port_is_an_input_error(self, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.db").write_bytes(b"")
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            port = listening.getsockname()[1]
+            with pytest.raises(InputError, match=f"free address, got 127.0.0.1:{port} .*in use"):
+                serve_ui(f"sqlite:///{tmp_path}/mlflow.db", port=port)
+
+    def test_store_that_is_missing_is_an_input_error(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="Expected a tracking database, got no file"):
+            serve_ui(f"sqlite:///{tmp_path}/mlflow.db")
+
+    def test_server_shows_its_own_pages(self) -> None:
+        with pytest.raises(InputError, match="which shows its own pages"):
+            serve_ui("http://127.0.0.1:5000")
+
+    @pytest.mark.slow
+    def test_pages_come_up_over_a_store(self, experiment: Experiment) -> None:
+        port = free_port()
+        process = serve_ui(experiment.uri, port=port)
+        try:
+            wait_for(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_tracking_and_report_import_without_mlflow_matplotlib_and_rich() -> None:
+    program = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"mlflow", "matplotlib", "rich", "PIL"}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Block())
+import protein_robust.report, protein_robust.tracking
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_missing_git_leaves_the_commit_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "mlflow.source.git.commit" not in source_tags()
