@@ -34,10 +34,13 @@ from protein_robust.study import (
     write_index,
 )
 from protein_robust.tracking import (
+    LOCAL_PAGES,
     Experiment,
+    list_studies,
     log_summary,
     prepare,
     resolve_uri,
+    save_view,
     serve_ui,
     study_links,
 )
@@ -160,14 +163,12 @@ def compare_folders(folders: Sequence[Path], target: Path | None) -> int:
 
 def open_ui(uri: str | None, port: int) -> int:
     """Serve MLflow's pages until Ctrl-C."""
-    from protein_robust.tracking import list_studies
-
     resolved = resolve_uri(uri)
     server = serve_ui(resolved, port=port)
     try:
         output.print(f"MLflow at http://127.0.0.1:{port} in about 15 s; Ctrl-C ends it.")
         for experiment_id, study in list_studies(resolved):
-            link = study_links(experiment_id, study, port=port)["charts"]
+            link = study_links(experiment_id, study, pages=f"http://127.0.0.1:{port}")["charts"]
             output.print(f"  {study}: {link}", markup=False, soft_wrap=True)
         return server.wait()
     except KeyboardInterrupt:
@@ -200,6 +201,7 @@ def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
         uri = resolve_uri(study.tracking.uri)
         name = study.tracking.experiment or study.name
         experiment = prepare(uri, name, note=study.description or None)
+        save_view(experiment, study.name)
     with ReadingProgress() as progress:
         manifest, is_new = prepare_data(study, progress)
     _say_data(study, manifest, is_new)
@@ -257,7 +259,7 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:
         return
-    log_summary(
+    summary_id = log_summary(
         experiment,
         study.name,
         tables=flat_tables(results),
@@ -265,8 +267,17 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
         files=[*tables, study.folder / "study.yaml"],
         note=study.description or None,
     )
-    link = study_links(experiment.experiment_id, study.name)["charts"]
-    output.print(f"MLflow: `make ui`, then {link}", markup=False, soft_wrap=True)
+    _say_links(experiment, study.name, summary_id)
+
+
+def _say_links(experiment: Experiment, study: str, summary_id: str | None) -> None:
+    """Where to look; a store of this machine needs its pages started first."""
+    is_server = experiment.uri.startswith("http")
+    output.print("MLflow:" if is_server else "MLflow: `make ui` (Ctrl-C ends it), then")
+    pages = experiment.uri if is_server else LOCAL_PAGES
+    links = study_links(experiment.experiment_id, study, summary_id=summary_id, pages=pages)
+    for name, link in links.items():
+        output.print(f"  {name}: {link}", markup=False, soft_wrap=True)
 
 
 def _print_tables(results: Any, title: str) -> None:

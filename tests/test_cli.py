@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,13 +21,12 @@ COMMANDS = ("run", "ingest", "train", "evaluate", "compare", "ui")
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Default folders such as results/ are relative."""
     place = tmp_path / "cwd"
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    yield
 
 
 def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +53,8 @@ def left_behind(folder: Path) -> list[str]:
 def test_the_parser_is_built_without_the_heavy_packages() -> None:
     code = (
         "import sys, protein_robust.pipeline as p; p.build_parser().format_help(); "
-        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'rich', 'pydantic'} & set(sys.modules)))"
+        "heavy = {'torch', 'mlflow', 'pandas', 'numpy', 'rich', 'pydantic'}; "
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -474,7 +474,7 @@ class TestViews:
 
 class TestPages:
     def test_links_lead_to_the_view_and_the_summary(self) -> None:
-        links = study_links("3", "demo", summary_id="abc", host="0.0.0.0", port=1)
+        links = study_links("3", "demo", summary_id="abc", pages="http://127.0.0.1:1/")
         page = "http://127.0.0.1:1/#/experiments/3/runs"
         view = f"{page}?workflowType=machine_learning&viewStateShareKey={view_key('demo')}"
         assert links["charts"] == f"{view}&compareRunsMode=CHART"

@@ -136,7 +136,7 @@ def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[Trainin
     same_store = earlier.get("uri") == experiment.uri
     tracked = start_run(
         experiment,
-        run.name,
+        run.title,
         params=_params(run),
         tags={"study": run.study, "run_key": run.key},
         history_path=run.folder / "history.jsonl",

@@ -64,6 +64,11 @@ class PlannedRun:
         return int(self.inputs["seed"])
 
     @property
+    def title(self) -> str:
+        """The run in words, what differs most first, since lists cut long names on the right."""
+        return f"{self.loss_label} | {self.noise} | seed {self.seed}"
+
+    @property
     def is_done(self) -> bool:
         """Whether it was trained and evaluated with these very inputs."""
         return (self.folder / "done.json").exists()

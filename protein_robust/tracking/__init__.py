@@ -4,12 +4,13 @@ MLflow is imported inside functions only, so importing this package is quick and
 """
 
 from protein_robust.tracking.runs import TrainingRun, start_run
-from protein_robust.tracking.server import list_studies, serve_ui, study_links
+from protein_robust.tracking.server import LOCAL_PAGES, list_studies, serve_ui, study_links
 from protein_robust.tracking.stores import Experiment, prepare, resolve_uri
 from protein_robust.tracking.summary import log_summary
 from protein_robust.tracking.views import save_view
 
 __all__ = [
+    "LOCAL_PAGES",
     "Experiment",
     "TrainingRun",
     "list_studies",

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
+LOCAL_PAGES = "http://127.0.0.1:5000"
+"""Where `serve_ui` listens if nothing else is said."""
+
+
 def study_links(
     experiment_id: str,
     study: str,
     *,
     summary_id: str | None = None,
-    host: str = "127.0.0.1",
-    port: int = 5000,
+    pages: str = LOCAL_PAGES,
 ) -> dict[str, str]:
     """Give links to the pages of a study.
 
@@ -30,15 +33,13 @@ def study_links(
         experiment_id: MLflow's identifier.
         study: name that the runs are tagged with.
         summary_id: the run that `log_summary` made, if there is one.
-        host: address the server listens at; one that means "all" is shown as this machine.
-        port: its port.
+        pages: where the server that shows the store listens.
 
     Returns:
         Addresses by name: ``charts`` and ``runs``, in the view that `save_view` saved; with a
         summary also ``table`` and ``figures``.
     """
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-    experiment = f"http://{shown}:{port}/#/experiments/{experiment_id}"
+    experiment = f"{pages.rstrip('/')}/#/experiments/{experiment_id}"
     page = f"{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view_key(study)}"
     links = {"charts": f"{page}&compareRunsMode=CHART", "runs": page}
     if summary_id is not None:

@@ -69,7 +69,7 @@ def test_runs_side_by_side_give_what_runs_in_a_row_give(
         assert metrics_of(one) == metrics_of(other)
 
 
-class Interrupted(Exception):
+class InterruptedForTestError(Exception):
     """Stands for Ctrl-C at a chosen moment."""
 
 
@@ -86,9 +86,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         nonlocal count
         count += 1
         if count == moment:
-            raise Interrupted
+            raise InterruptedForTestError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedForTestError):
         run_all([interrupted], jobs=1, experiment=None, on_report=interrupt)
     assert not interrupted.is_done
     assert run_all([interrupted], jobs=1, experiment=None, on_report=ignore) == []
@@ -176,15 +176,13 @@ def test_a_single_run_folder_can_be_compared(write_study: WriteStudy) -> None:
 
 
 def test_a_folder_with_no_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="got none that has a study.json or run.json"):
+    with pytest.raises(InputError, match=r"got none that has a study\.json or run\.json"):
         find_runs([tmp_path])
     with pytest.raises(InputError, match="got nothing there"):
         find_runs([tmp_path / "absent"])
 
 
-def test_a_study_without_a_finished_run_is_refused(
-    write_study: WriteStudy, tmp_path: Path
-) -> None:
+def test_a_study_without_a_finished_run_is_refused(write_study: WriteStudy, tmp_path: Path) -> None:
     prepared(write_study())
     with pytest.raises(InputError, match="Expected finished runs, got 0 unfinished ones"):
         find_runs([tmp_path / "results"])
