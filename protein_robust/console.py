@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -9,22 +10,23 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 if TYPE_CHECKING:
     from protein_robust.study import RunReport
 
+PLAIN_WIDTH = 120
+"""Columns of a file or pipe, which has no width of its own."""
+
 errors = Console(stderr=True, highlight=False)
 """Progress and messages; standard output is for results."""
 
-output = Console(highlight=False)
+output = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 class ReadingProgress:
@@ -78,19 +80,19 @@ class StudyProgress:
         """Start with nothing done."""
         self._num_runs = num_runs
         self._num_ended = 0
-        is_hidden = not errors.is_terminal
         self._overall = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            BarColumn(bar_width=None),  # whatever width is left
             console=errors,
-            disable=is_hidden,
+            disable=not errors.is_terminal,
             transient=True,
+            expand=True,
         )
-        self._study = self._overall.add_task("trainings", total=num_runs, detail="")
+        detail = f"0 of {num_runs} done"
+        self._study = self._overall.add_task("trainings", total=num_runs, detail=detail)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, report: RunReport) -> None:
@@ -100,18 +102,19 @@ class StudyProgress:
             self._end(report)
             return
         if name not in self._tasks:
-            self._tasks[name] = self._overall.add_task(name, total=1000, detail="")
+            self._tasks[name] = self._overall.add_task(name, total=1.0, detail="")
         step = report.step
         speed = f"{step.residues_per_second / 1e3:,.0f}k residues/s"
-        detail = f"epoch {step.epoch}, loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, {speed}"
-        self._overall.update(self._tasks[name], completed=int(1000 * step.progress), detail=detail)
+        detail = f"loss {step.loss:.3f}, accuracy {100 * step.accuracy:.1f} %, {speed}"
+        self._overall.update(self._tasks[name], completed=step.progress, detail=detail)
 
     def _end(self, report: RunReport) -> None:
         name = report.run.name
         if name in self._tasks:
             self._overall.remove_task(self._tasks.pop(name))
         self._num_ended += 1
-        self._overall.update(self._study, completed=self._num_ended)
+        detail = f"{self._num_ended} of {self._num_runs} done"
+        self._overall.update(self._study, completed=self._num_ended, detail=detail)
         took = f"{report.seconds:.0f} s"
         how = f"failed after {took}: {report.failure}" if report.failure else f"done in {took}"
         line = f"[{self._num_ended}/{self._num_runs}] {name}: {how}"

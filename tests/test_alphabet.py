@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein_robust.alphabet import (
@@ -31,11 +31,13 @@ def test_there_is_a_token_for_each_letter_and_one_for_padding() -> None:
     assert (len(set(RESIDUES)), PAD, NUM_TOKENS) == (26, 26, 27)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=RESIDUES, max_size=50))
 def test_decoding_undoes_encoding(sequence: str) -> None:
     assert decode(encode(sequence)) == sequence
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=RESIDUES, max_size=50))
 def test_the_token_of_a_letter_is_its_place_in_the_alphabet(sequence: str) -> None:
     assert encode(sequence).tolist() == [RESIDUES.index(letter) for letter in sequence]

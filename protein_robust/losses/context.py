@@ -17,7 +17,7 @@ class LossContext:
     """When in the training and for which examples a loss is asked.
 
     Attributes:
-        progress: optimiser steps done / steps in total, in [0, 1].
+        progress: optimiser steps, the present one counted, / steps in total, in [0, 1].
         index: positions of the examples in the training set, shape (B,), int64.
 
     Raises:

@@ -33,8 +33,8 @@ class ProSelfLC:
     schedule. Use it when labels are wrong: early in the training it is cross entropy, later a
     confident prediction replaces its label.
 
-    Differences from the authors' code: the value is the cross entropy, not the KL divergence (equal
-    gradients when detached); the time is ``progress``, whose first step is 0 and not 1 / total.
+    Difference from the authors' code: the value is the cross entropy, not the KL divergence (equal
+    gradients when detached). Time is ``progress``, which counts the present step, as theirs does.
 
     Attributes:
         exp_base: B of g, at least 0; the paper's grid is 8, 10, 12, 14, 16, smaller for more noise.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ lengths_strategy = st.lists(st.integers(1, 400), max_size=80)
 seed_strategy = st.one_of(st.none(), st.integers(0, 2**32))
 
 
+@settings(deadline=None)
 @given(
     lengths=lengths_strategy,
     batch_size=st.integers(1, 12),
@@ -59,6 +60,7 @@ def test_every_example_once_in_batches_that_keep_both_limits(
         assert area <= max_residues or len(batch) == 1
 
 
+@settings(deadline=None)
 @given(lengths=lengths_strategy)
 def test_without_a_generator_everything_is_sorted_by_length(lengths: list[int]) -> None:
     order = [i for batch in as_lists(planned(lengths)) for i in batch]
@@ -103,7 +105,7 @@ def test_what_stands_together_changes_from_seed_to_seed() -> None:
 
 @pytest.mark.parametrize(
     ("window", "least", "most"),
-    # Measured over 20 seeds: 0.56 to 0.68 unsorted, 0.12 to 0.19 and 0.05 to 0.08.
+    # Measured over 20 seeds: 0.63 to 0.65 unsorted, 0.14 to 0.18, 0.04 to 0.07.
     [(1, 0.5, 0.75), (16, 0.0, 0.22), (64, 0.0, 0.1)],
     ids=["unsorted", "default", "wide"],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -35,6 +35,7 @@ def whole(dataset: SequenceDataset) -> Crops:
     return draw_crops(dataset.lengths, rule=CropRule(), rng=np.random.default_rng(0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet=RESIDUES, min_size=1, max_size=30), max_size=12))
 def test_tokens_are_those_of_each_sequence_in_turn(sequences: list[str]) -> None:
     dataset = dataset_of(sequences)
@@ -130,6 +131,7 @@ def assert_is_slice_and_pad(
     assert batch.mask.tolist() == [[j < len(part) for j in range(width)] for part in parts]
 
 
+@settings(deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_cutting_is_slicing_and_padding_to_a_multiple_of_eight(
     data: st.DataObject, seed: int

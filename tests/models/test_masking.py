@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from protein_robust.models.masking import MaskedNormReLU, masked_max
+from protein_robust.models.masking import MaskedNormReLU, _MaskedNormReLU, masked_max
 
 B, C, L = 4, 3, 7
 LENGTHS = [7, 1, 4, 5]
@@ -127,6 +127,13 @@ def test_the_layout_in_memory_does_not_matter() -> None:
     x = random(B, C, 1, L)
     last = x.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(norm(x, PARTLY), norm(last, PARTLY), rtol=0, atol=0)
+
+
+def test_no_gradient_is_promised_for_the_statistics() -> None:
+    norm, _ = norm_and_twin()
+    x = random(B, C, 1, L).requires_grad_()
+    out, mean, variance = _MaskedNormReLU.apply(x, PARTLY, norm.weight, norm.bias, 1e-3)
+    assert (out.requires_grad, mean.requires_grad, variance.requires_grad) == (True, False, False)
 
 
 def test_a_single_residue_is_its_own_mean_and_leaves_finite_statistics() -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein_robust.noise import CropRule, Crops, draw_crops
@@ -46,6 +46,7 @@ def test_a_rule_without_chance_leaves_the_generator_alone(kind: str) -> None:
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=30),
     percents=st.tuples(st.integers(1, 100), st.integers(1, 100)).map(sorted),

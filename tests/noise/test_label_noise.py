@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ def corrupted(clean: Labels, num_classes: int, rate: float, seed: int = 0) -> La
     return corrupt_labels(clean, num_classes, rule=LabelRule("symmetric", rate), rng=rng)
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(0, 60),
     num_classes=st.integers(2, 9),

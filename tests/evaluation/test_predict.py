@@ -1,0 +1,97 @@
+"""What is kept of a network's answers, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from protein_robust.datasets import Batch
+from protein_robust.evaluation import entropy_confidence, predict
+
+N, K = 11, 5
+LOGITS = 2 * torch.randn(N, K, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+LABEL = torch.arange(N) % K
+
+
+class Lookup(nn.Module):
+    """Its logits are its inputs; with dropout, to tell training from evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+        self.had_gradients: bool | None = None
+
+    def forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        self.had_gradients = torch.is_grad_enabled()
+        assert mask is None
+        logits: Tensor = self.dropout(inputs)
+        return logits
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Hand-made batches of the positions that are given."""
+
+    batches: Sequence[Sequence[int]]
+
+    def epoch(self, number: int) -> list[Batch]:
+        assert number == 0
+        index = [torch.tensor(batch) for batch in self.batches]
+        return [Batch(LOGITS[i], None, LABEL[i], i) for i in index]
+
+
+ORDERS = [
+    pytest.param([list(range(N))], id="one batch"),
+    pytest.param([[10, 3], [0], [4, 5, 6, 7, 8, 9], [2, 1]], id="many batches"),
+    pytest.param([[i] for i in reversed(range(N))], id="backwards"),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_everything_is_a_softmax_away_in_the_order_of_the_data_set(order: list[list[int]]) -> None:
+    said = predict(Lookup(), Listed(order))
+    probs = LOGITS.double().softmax(dim=1)
+    assert said.index.tolist() == list(range(N))
+    assert said.prediction.tolist() == LOGITS.argmax(dim=1).tolist()
+    np.testing.assert_allclose(said.max_probability, probs.amax(dim=1), rtol=1e-5)
+    np.testing.assert_allclose(said.label_probability, probs[torch.arange(N), LABEL], rtol=1e-5)
+    np.testing.assert_allclose(
+        said.entropy_confidence, entropy_confidence(probs.log()), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_part_of_a_data_set_keeps_its_positions() -> None:
+    said = predict(Lookup(), Listed([[9, 2], [4]]))
+    assert said.index.tolist() == [2, 4, 9]
+    assert said.prediction.tolist() == LOGITS.argmax(dim=1)[[2, 4, 9]].tolist()
+
+
+def test_numbers_have_the_promised_types() -> None:
+    said = predict(Lookup(), Listed([[0, 1]]))
+    assert {said.index.dtype.name, said.prediction.dtype.name} == {"int64"}
+    floats = (said.max_probability, said.entropy_confidence, said.label_probability)
+    assert {values.dtype.name for values in floats} == {"float64"}
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_the_mode_of_the_network_is_restored(training: bool) -> None:
+    model = Lookup().train(training)
+    predict(model, Listed([[0, 1]]))
+    assert model.training is training
+    assert model.dropout.training is training
+
+
+def test_no_gradients_are_kept() -> None:
+    model = Lookup()
+    predict(model, Listed([[0]]))
+    assert model.had_gradients is False
+
+
+def test_no_examples_give_no_predictions() -> None:
+    said = predict(Lookup(), Listed([]))
+    assert [len(values) for values in vars(said).values()] == [0] * 5

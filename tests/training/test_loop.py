@@ -1,0 +1,276 @@
+"""What `fit` does with a loss, its batches and its observer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from protein_robust.datasets import Batch
+from protein_robust.losses import LossContext, make_loss
+from protein_robust.training import (
+    Checkpoints,
+    FitOptions,
+    StepReport,
+    TrainingDiverged,
+    TrainingState,
+    fit,
+    load_weights,
+)
+
+SIZES = (4, 4, 1)
+"""Examples of each batch; the last is smaller, so a mean of batch means would be another number."""
+
+
+class FlatLinear(nn.Module):
+    """A classifier of images without a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 3)
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(0)
+            self.linear.weight.uniform_(-0.1, 0.1, generator=generator)
+            self.linear.bias.zero_()
+
+    def forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        assert mask is None
+        logits: Tensor = self.linear(inputs.flatten(1))
+        return logits
+
+
+@dataclass(frozen=True)
+class ImageBatches:
+    """Images (3, 2, 2) of three classes that a line separates, in hand-made batches."""
+
+    sizes: Sequence[int] = SIZES
+
+    def epoch(self, number: int) -> list[Batch]:
+        label = torch.arange(sum(self.sizes)) % 3
+        noise = torch.rand(len(label), 3, 2, 2, generator=torch.Generator().manual_seed(1))
+        inputs = functional.one_hot(label, 3)[:, :, None, None] + 0.3 * noise
+        index = torch.arange(len(label))
+        parts = zip(*(t.split(list(self.sizes)) for t in (inputs, label, index)), strict=True)
+        return [Batch(images, None, classes, places) for images, classes, places in parts]
+
+
+@dataclass
+class Recorder:
+    """An observer that keeps all it is told."""
+
+    accuracies: Sequence[float] = ()
+    evaluated: list[tuple[int, bool]] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
+    records: list[Mapping[str, float]] = field(default_factory=list)
+
+    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+        self.evaluated.append((epoch, model.training))
+        return {"valid/accuracy": self.accuracies[epoch - 1]} if self.accuracies else {}
+
+    def on_step(self, report: StepReport) -> None:
+        self.reports.append(report)
+
+    def on_epoch(self, record: Mapping[str, float]) -> None:
+        self.records.append(dict(record))
+
+
+@dataclass
+class Watched:
+    """Cross entropy that keeps the contexts and values it was asked for."""
+
+    contexts: list[LossContext] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        values = functional.cross_entropy(logits, labels, reduction="none")
+        self.contexts.append(context)
+        self.values.append(values.detach())
+        return values
+
+
+OPTIONS = FitOptions(epochs=4, learning_rate=0.05)
+PLAIN = FitOptions(
+    epochs=1,
+    optimizer="sgd",
+    learning_rate=0.5,
+    momentum=0.0,
+    weight_decay=0.0,
+    schedule="constant",
+    warmup=0.0,
+    clip_norm=None,
+)
+
+
+Train = Callable[..., tuple[FlatLinear, TrainingState]]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """`train(options=, loss=, batches=, observer=)`: a fresh linear model through `fit`."""
+
+    def run(options: FitOptions = OPTIONS, **given: Any) -> tuple[FlatLinear, TrainingState]:
+        model = FlatLinear()
+        state = fit(
+            model,
+            given.get("loss", Watched()),
+            batches=given.get("batches", ImageBatches()),
+            options=options,
+            observer=given.get("observer", Recorder()),
+            checkpoints=Checkpoints(tmp_path, {}),
+        )
+        return model, state
+
+    return run
+
+
+def test_the_loss_falls_and_everything_is_learned(train: Train) -> None:
+    observer = Recorder()
+    train(FitOptions(epochs=40, learning_rate=0.05), observer=observer)
+    assert observer.records[-1]["train/loss"] < 0.3 * observer.records[0]["train/loss"]
+    assert observer.reports[-1].accuracy == 1.0
+
+
+def test_a_loss_of_the_registry_fits_in(train: Train) -> None:
+    observer = Recorder()
+    train(loss=make_loss("cross_entropy"), observer=observer)
+    assert observer.records[-1]["train/loss"] < observer.records[0]["train/loss"]
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_batch(train: Train) -> None:
+    batches = ImageBatches(sizes=(5,))
+    (batch,) = batches.epoch(0)
+    start = FlatLinear()
+    mean = functional.cross_entropy(start(batch.inputs, None), batch.label)
+    gradient_weight, gradient_bias = torch.autograd.grad(mean, list(start.parameters()))
+    model, _ = train(PLAIN, batches=batches)
+    torch.testing.assert_close(model.linear.weight, start.linear.weight - 0.5 * gradient_weight)
+    torch.testing.assert_close(model.linear.bias, start.linear.bias - 0.5 * gradient_bias)
+
+
+def test_the_reported_loss_is_the_mean_over_all_examples(train: Train) -> None:
+    loss, observer = Watched(), Recorder()
+    train(PLAIN, loss=loss, observer=observer)
+    expected = torch.cat(loss.values).double().mean().item()
+    assert observer.records[0]["train/loss"] == pytest.approx(expected, rel=1e-6)
+    assert observer.reports[-1].loss == observer.records[0]["train/loss"]
+
+
+def test_a_report_is_of_the_epoch_so_far(train: Train) -> None:
+    loss, observer = Watched(), Recorder()
+    train(PLAIN, loss=loss, observer=observer)
+    so_far = [torch.cat(loss.values[: i + 1]).mean().item() for i in range(3)]
+    assert [report.loss for report in observer.reports] == pytest.approx(so_far, rel=1e-6)
+
+
+def test_progress_rises_by_equal_steps_to_exactly_one(train: Train) -> None:
+    loss, observer = Watched(), Recorder()
+    train(loss=loss, observer=observer)
+    progress = [context.progress for context in loss.contexts]
+    assert progress == pytest.approx([step / 12 for step in range(1, 13)])
+    assert progress[-1] == 1.0
+    assert [report.progress for report in observer.reports] == progress
+
+
+def test_the_loss_is_told_the_positions_of_the_examples(train: Train) -> None:
+    loss = Watched()
+    train(PLAIN, loss=loss)
+    assert [c.index.tolist() for c in loss.contexts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_an_epoch_of_many_batches_is_reported_a_few_times(train: Train) -> None:
+    observer = Recorder()
+    train(PLAIN, batches=ImageBatches(sizes=(1,) * 81), observer=observer)
+    # Every 81 // 8 = 10 steps, and at the end.
+    assert [round(81 * r.progress) for r in observer.reports] == [*range(10, 81, 10), 81]
+
+
+def test_a_report_says_the_epoch_and_a_speed(train: Train) -> None:
+    observer = Recorder()
+    train(observer=observer)
+    assert [report.epoch for report in observer.reports] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+    assert all(report.residues_per_second > 0 for report in observer.reports)
+
+
+def test_the_gradient_is_clipped_to_the_norm_that_is_allowed(train: Train) -> None:
+    options = FitOptions(**{**vars(PLAIN), "learning_rate": 1.0, "clip_norm": 0.01})
+    model, _ = train(options, batches=ImageBatches(sizes=(5,)))
+    start = FlatLinear()
+    moved = [a - b for a, b in zip(model.parameters(), start.parameters(), strict=True)]
+    assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_an_epoch_s_record_has_the_rate_of_its_last_step(train: Train) -> None:
+    observer = Recorder()
+    train(FitOptions(epochs=2, learning_rate=0.4, warmup=0.0), observer=observer)
+    # Cosine: half of the peak in the middle, nothing at the end.
+    rates = [record["learning_rate"] for record in observer.records]
+    assert rates == pytest.approx([0.2, 0.0], abs=1e-12)
+
+
+def test_an_epoch_s_record_has_its_number_and_time_and_what_was_measured(train: Train) -> None:
+    observer = Recorder(accuracies=[0.1, 0.2, 0.3, 0.4])
+    _, state = train(observer=observer)
+    assert [record["epoch"] for record in observer.records] == [1, 2, 3, 4]
+    assert [record["valid/accuracy"] for record in observer.records] == [0.1, 0.2, 0.3, 0.4]
+    assert all(record["seconds"] > 0 for record in observer.records)
+    assert list(state.history) == observer.records
+
+
+def test_evaluation_is_every_so_many_epochs_and_at_the_end_in_evaluation_mode(
+    train: Train,
+) -> None:
+    observer = Recorder()
+    train(FitOptions(epochs=5, evaluate_every=2), observer=observer)
+    assert observer.evaluated == [(2, False), (4, False), (5, False)]
+
+
+def test_the_best_epoch_is_kept_beside_the_last(train: Train, tmp_path: Path) -> None:
+    _, state = train(observer=Recorder(accuracies=[0.2, 0.9, 0.5, 0.9]))
+    assert (state.best_epoch, state.best_value) == (2, 0.9)
+    contents = [load_weights(tmp_path / name, FlatLinear()) for name in ("best", "last")]
+    assert [content["epoch"] for content in contents] == [2, 4]
+
+
+def test_the_last_checkpoint_holds_the_final_weights(train: Train, tmp_path: Path) -> None:
+    model, _ = train(FitOptions(epochs=3, checkpoint_every=2))
+    again = FlatLinear()
+    load_weights(tmp_path / "last", again)
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_finished_training_is_not_repeated(train: Train) -> None:
+    model, state = train()
+    loss = Watched()
+    again, state_again = train(loss=loss)
+    assert not loss.values
+    assert state_again == state
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def from_epoch_two(bad: float) -> Callable[[Tensor, Tensor, LossContext], Tensor]:
+    def loss(logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        values = functional.cross_entropy(logits, labels, reduction="none")
+        return values * bad if context.progress > 0.25 else values
+
+    return loss
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_training_and_leaves_the_last_checkpoint(
+    train: Train, tmp_path: Path, bad: float
+) -> None:
+    observer = Recorder()
+    message = r"Expected a finite training loss, got (nan|inf) in epoch 2; a lower learning rate"
+    with pytest.raises(TrainingDiverged, match=message) as caught:
+        train(loss=from_epoch_two(bad), observer=observer)
+    assert caught.value.epoch == 2
+    assert [record["epoch"] for record in observer.records] == [1]
+    model = FlatLinear()
+    assert load_weights(tmp_path / "last", model)["epoch"] == 1
+    assert model.linear.weight.isfinite().all()
