@@ -82,6 +82,7 @@ def test_the_logits_of_one_device_equal_themselves(script: ModuleType) -> None:
     assert script.logit_error(model, CPU, seed=0) == 0
 
 
+@pytest.mark.slow
 def test_the_check_sees_a_model_memorise(script: ModuleType) -> None:
     rows, is_right = script.check_device(ProtCNN(ProtCNNConfig(width=8), 5), CPU, seed=0)
     assert is_right
