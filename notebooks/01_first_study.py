@@ -71,8 +71,8 @@ pd.Series(dict(ingest.describe(manifest)), name="").to_frame()
 
 # %%
 planned = study.plan_runs(first, manifest["digest"])
-planned = [run for run in planned if run.noise == "crop + label 40%"]
-planned = [run for run in planned if run.loss_label in ("CCE", "DM", "ProSelfLC")]
+chosen_losses = ["CCE", "DM", "ProSelfLC"]
+planned = study.select_runs(planned, noise=["crop + label 40%"], loss=chosen_losses)
 [run.name for run in planned]
 
 # %% [markdown]
@@ -90,8 +90,7 @@ for run in planned:
 # failed.
 
 # %%
-reports = []
-study.run_all(planned, jobs=1, experiment=None, on_report=reports.append)
+study.run_all(planned)
 
 # %% [markdown]
 # ## Compare

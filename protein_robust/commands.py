@@ -31,6 +31,7 @@ from protein_robust.study import (
     prepare_data,
     prepare_noise,
     run_all,
+    select_runs,
     write_index,
 )
 from protein_robust.tracking import (
@@ -78,13 +79,9 @@ def train_study(parsed: argparse.Namespace) -> int:
                 raise InputError(f"--{option} one of {listed}", repr(value), path=parsed.study)
     experiment, runs = _prepare(study)
     write_index(study.folder, runs)
-    chosen = [
-        run
-        for run in runs
-        if (not parsed.loss or run.loss_label in parsed.loss)
-        and (not parsed.noise or run.noise in parsed.noise)
-        and (not parsed.seed or run.seed in parsed.seed)
-    ]
+    chosen = select_runs(
+        runs, loss=parsed.loss or (), noise=parsed.noise or (), seed=parsed.seed or ()
+    )
     failures = _carry_out(study, chosen, experiment, jobs=parsed.jobs, evaluate=False)
     for run in chosen:
         output.print(str(run.folder), markup=False, soft_wrap=True)

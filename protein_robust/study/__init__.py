@@ -2,7 +2,14 @@
 
 from protein_robust.study.engine import Failure, RunReport, run_all
 from protein_robust.study.evaluating import evaluate_run
-from protein_robust.study.plan import PlannedRun, plan_runs, prepare_data, prepare_noise, read_run
+from protein_robust.study.plan import (
+    PlannedRun,
+    plan_runs,
+    prepare_data,
+    prepare_noise,
+    read_run,
+    select_runs,
+)
 from protein_robust.study.results import collect_history, collect_results, find_runs, write_index
 from protein_robust.study.training import train_run
 
@@ -19,6 +26,7 @@ __all__ = [
     "prepare_noise",
     "read_run",
     "run_all",
+    "select_runs",
     "train_run",
     "write_index",
 ]

@@ -66,9 +66,9 @@ OnReport = Callable[[RunReport], None]
 def run_all(
     runs: Sequence[PlannedRun],
     *,
-    jobs: int,
-    experiment: Experiment | None,
-    on_report: OnReport,
+    jobs: int = 1,
+    experiment: Experiment | None = None,
+    on_report: OnReport | None = None,
     evaluate: bool = True,
 ) -> list[Failure]:
     """Train and evaluate runs; those that fail do not stop the others.
@@ -86,6 +86,7 @@ def run_all(
     Raises:
         KeyboardInterrupt: once the running trainings have stopped at their last checkpoints.
     """
+    on_report = on_report or _ignore
     if jobs == 1 or len(runs) <= 1:
         return [
             Failure(run, message)
@@ -93,6 +94,10 @@ def run_all(
             if (message := _carry_out(run, experiment, on_report, evaluate)) is not None
         ]
     return _run_side_by_side(runs, jobs, experiment, on_report, evaluate)
+
+
+def _ignore(report: RunReport) -> None:
+    """Stand for a caller who does not want to know."""
 
 
 def _carry_out(

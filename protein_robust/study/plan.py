@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,33 @@ def plan_runs(study: StudyConfig, dataset_digest: str) -> list[PlannedRun]:
         for noise in study.noise
         for seed in study.seeds
         for loss in study.losses
+    ]
+
+
+def select_runs(
+    runs: Iterable[PlannedRun],
+    *,
+    loss: Collection[str] = (),
+    noise: Collection[str] = (),
+    seed: Collection[int] = (),
+) -> list[PlannedRun]:
+    """The runs with one of the given losses, noise settings and seeds; none given means any.
+
+    Args:
+        runs: to choose from.
+        loss: labels of losses.
+        noise: names of noise settings.
+        seed: seeds.
+
+    Returns:
+        The chosen runs, in their order.
+    """
+    return [
+        run
+        for run in runs
+        if (not loss or run.loss_label in loss)
+        and (not noise or run.noise in noise)
+        and (not seed or run.seed in seed)
     ]
 
 

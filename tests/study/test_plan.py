@@ -11,7 +11,14 @@ import pytest
 from protein_robust.config import load_study
 from protein_robust.errors import InputError
 from protein_robust.noise import read_noise
-from protein_robust.study import PlannedRun, plan_runs, prepare_data, prepare_noise, read_run
+from protein_robust.study import (
+    PlannedRun,
+    plan_runs,
+    prepare_data,
+    prepare_noise,
+    read_run,
+    select_runs,
+)
 
 WriteStudy = Callable[..., Path]
 
@@ -122,3 +129,12 @@ def test_seeds_have_different_noise(write_study: WriteStudy) -> None:
         prepare_noise(run)
     first, second = (read_noise(run.noise_folder).labels.label for run in (runs[0], runs[2]))
     assert (first != second).any()
+
+
+def test_runs_are_selected_by_what_tells_them_apart(write_study: WriteStudy) -> None:
+    runs = plan_runs(load_study(write_study(seeds="[0, 1]")), "d")
+    assert select_runs(runs) == runs
+    assert [run.name for run in select_runs(runs, loss=["CCE"], seed=[1])] == [
+        "crop-label-CCE-seed1"
+    ]
+    assert select_runs(runs, noise=["absent"]) == []
