@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from protein_robust.atomic import replace_file
 from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
@@ -26,17 +27,23 @@ from protein_robust.study import (
     PlannedRun,
     collect_history,
     collect_results,
+    evaluate_run,
     find_runs,
+    load_data,
+    mark_done,
     plan_runs,
     prepare_data,
     prepare_noise,
+    read_run,
     run_all,
     select_runs,
+    track_done,
     write_index,
 )
 from protein_robust.tracking import (
     LOCAL_PAGES,
     Experiment,
+    check_store,
     list_studies,
     log_summary,
     prepare,
@@ -54,8 +61,11 @@ def run_study(path: Path, overrides: Sequence[str], print_config: bool, jobs: in
         output.print(dump_yaml(study), markup=False, soft_wrap=True, end="")
         return 0
     experiment, runs = _prepare(study)
-    write_index(study.folder, runs)
     failures = _carry_out(study, runs, experiment, jobs=jobs, evaluate=True)
+    if experiment is not None:
+        for run in runs:
+            if run.is_done:
+                track_done(run, experiment)
     if len(failures) < len(runs):
         _conclude(study, experiment)
     return 1 if failures else 0
@@ -78,7 +88,6 @@ def train_study(parsed: argparse.Namespace) -> int:
                 listed = ", ".join(map(str, known))
                 raise InputError(f"--{option} one of {listed}", repr(value), path=parsed.study)
     experiment, runs = _prepare(study)
-    write_index(study.folder, runs)
     chosen = select_runs(
         runs, loss=parsed.loss or (), noise=parsed.noise or (), seed=parsed.seed or ()
     )
@@ -90,22 +99,14 @@ def train_study(parsed: argparse.Namespace) -> int:
 
 def ingest_files(parsed: argparse.Namespace) -> int:
     """Make a dataset folder and describe it."""
-    options = IngestOptions(
-        format=parsed.format,
-        sequence_column=parsed.sequence_column,
-        family_column=parsed.family_column,
-        name_column=parsed.name_column,
-        split_column=parsed.split_column,
-        valid_fraction=parsed.valid_fraction,
-        test_fraction=parsed.test_fraction,
-        seed=parsed.seed,
-        num_families=parsed.num_families,
-    )
-    sources, folder = _sources(parsed), parsed.output
-    if len(parsed.source) == 1 and Path(parsed.source[0]).suffix in (".yaml", ".yml"):
-        study = load_study(Path(parsed.source[0]))
-        sources, options = study.sources(), study.ingest_options()
-        folder = folder or study.dataset_folder
+    names = [field.name for field in dataclasses.fields(IngestOptions)]
+    chosen = {n: getattr(parsed, n) for n in names if getattr(parsed, n) is not None}
+    if _is_study(parsed.source):
+        sources, options, folder = _data_of_study(Path(parsed.source[0]), parsed, list(chosen))
+    elif parsed.overrides:
+        raise InputError("--set with the YAML of a study", "it with files")
+    else:
+        sources, options, folder = _sources(parsed), IngestOptions(**chosen), parsed.output
     if folder is None:
         raise InputError("--output DIR, the dataset folder to write", "none")
     with ReadingProgress() as progress:
@@ -113,6 +114,21 @@ def ingest_files(parsed: argparse.Namespace) -> int:
     output.print(f"{folder}:", markup=False, soft_wrap=True)
     print_pairs(describe(manifest))
     return 0
+
+
+def _is_study(sources: Sequence[str]) -> bool:
+    return len(sources) == 1 and Path(sources[0]).suffix in (".yaml", ".yml")
+
+
+def _data_of_study(
+    path: Path, parsed: argparse.Namespace, chosen: Sequence[str]
+) -> tuple[list[Source], IngestOptions, Path]:
+    """The data section of a study; its settings are changed by --set, so that they are checked."""
+    if chosen:
+        option = f"--{chosen[0].replace('_', '-')}"
+        raise InputError(f"--set data.{chosen[0]}=... with the YAML of a study", option)
+    study = load_study(path, parsed.overrides)
+    return study.sources(), study.ingest_options(), parsed.output or study.dataset_folder
 
 
 def _sources(parsed: argparse.Namespace) -> list[Source]:
@@ -126,12 +142,11 @@ def _sources(parsed: argparse.Namespace) -> list[Source]:
 
 def evaluate_runs(folders: Sequence[Path]) -> int:
     """Evaluate trained runs again."""
-    from protein_robust.study import evaluate_run, read_run
-    from protein_robust.study.data import load_data
-
     for folder in folders:
         run = read_run(folder)
         metrics = evaluate_run(run, load_data(run))
+        if not mark_done(run):
+            errors.print(f"{folder}: its training is not at its end yet", markup=False)
         output.print(f"{folder}:", markup=False, soft_wrap=True)
         print_pairs(
             [
@@ -149,7 +164,7 @@ def compare_folders(folders: Sequence[Path], target: Path | None) -> int:
     runs = find_runs(folders)
     results = collect_results(runs)
     if target is not None:
-        require_writable(target)
+        require_place(target)
         written = write_tables(results, target)
         written += write_figures(results, collect_history(runs), target)
     _print_tables(results, f"{len(runs)} runs")
@@ -175,38 +190,54 @@ def open_ui(uri: str | None, port: int) -> int:
         server.wait()
 
 
-def require_writable(folder: Path) -> None:
-    """Make a folder, and find out whether files can be written in it.
+def require_place(folder: Path) -> None:
+    """Find out whether a folder can be made and written, without making it.
 
     Raises:
         InputError: if not.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError("a folder that can be written", reason, path=folder) from error
+    for place in (folder, *folder.absolute().parents):
+        if place.exists():
+            break
+    if not place.is_dir():
+        raise InputError("a folder that can be written", f"the file {place}", path=folder)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError("a folder that can be written", f"no permission in {place}", path=folder)
 
 
 def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
-    """Everything before the first training; whatever the user got wrong shows here."""
-    experiment = None
-    require_writable(study.folder)
-    if study.tracking.enabled:
-        uri = resolve_uri(study.tracking.uri)
-        name = study.tracking.experiment or study.name
-        experiment = prepare(uri, name, note=study.description or None)
-        save_view(experiment, study.name)
+    """Everything before the first training; whatever the user got wrong shows here.
+
+    What can be wrong is looked at before anything is made, and the data before the rest.
+    """
+    require_place(study.folder / "runs")
+    if study.device == "cuda":
+        _require_cuda()
+    uri = resolve_uri(study.tracking.uri) if study.tracking.enabled else None
+    if uri is not None:
+        check_store(uri)
     with ReadingProgress() as progress:
         manifest, is_new = prepare_data(study, progress)
     _say_data(study, manifest, is_new)
+    experiment = None
+    if uri is not None:
+        name = study.tracking.experiment or study.name
+        experiment = prepare(uri, name, note=study.description or None)
+        save_view(experiment, study.name)
     runs = plan_runs(study, manifest["digest"])
     for run in runs:
         prepare_noise(run)
-    (study.folder / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    write_index(study.folder, runs)
+    text = dump_yaml(study)
+    replace_file(study.folder / "study.yaml", lambda partial: partial.write_text(text, "utf-8"))
     return experiment, runs
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError("`device: cuda` on a machine with a GPU that PyTorch can use", "none")
 
 
 def _say_data(study: StudyConfig, manifest: Mapping[str, Any], is_new: bool) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +27,7 @@ examples:
   python -m protein_robust.pipeline run pipelines/example.yaml
   # the same with another noise rate, and three seeds
   python -m protein_robust.pipeline run pipelines/example.yaml \\
-      --set noise.1.label.rate=0.2 --set seeds=[0,1,2]
+      --set noise.1.label.rate=0.2 --set 'seeds=[0,1,2]'
   # own data: a table with the columns `sequence` and `family_accession`
   python -m protein_robust.pipeline ingest mine.csv --output data/processed/mine
   python -m protein_robust.pipeline run pipelines/example.yaml \\
@@ -64,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parsed = build_parser().parse_args(arguments)
+    if arguments is None:
+        _behave_as_a_process()
     # Before MLflow is imported anywhere: no usage data leave this machine.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from protein_robust.console import errors
@@ -78,9 +82,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on where it stopped", markup=False)
+        goes_on = "; the same command goes on where it stopped"
+        hint = goes_on if parsed.command in ("run", "train") else ""
+        errors.print(f"interrupted{hint}", markup=False)
         return 130
     return code
+
+
+def _behave_as_a_process() -> None:
+    """End on SIGTERM as on an exception, so that workers end too; warnings without source lines."""
+
+    def terminate(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -111,13 +127,14 @@ def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
     for split in ("train", "valid", "test"):
         parser.add_argument(f"--{split}", metavar="FILE", help=f"the {split} split, kept as it is")
     parser.add_argument("--output", type=Path, metavar="DIR", help="the dataset folder")
-    parser.add_argument("--format", choices=["auto", "table", "stockholm"], default="auto")
+    parser.add_argument("--format", choices=["auto", "table", "stockholm"], help="else found out")
     for column in ("sequence", "family", "name", "split"):
         parser.add_argument(f"--{column}-column", metavar="NAME", help="of a table")
-    parser.add_argument("--valid-fraction", type=float, default=0.1, help="of each family (0.1)")
-    parser.add_argument("--test-fraction", type=float, default=0.1, help="of each family (0.1)")
+    parser.add_argument("--valid-fraction", type=float, metavar="F", help="of each family (0.1)")
+    parser.add_argument("--test-fraction", type=float, metavar="F", help="of each family (0.1)")
     parser.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
-    parser.add_argument("--seed", type=int, default=0, help="of split and drawn families (0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of split and drawn families (0)")
+    _add_overrides(parser)
     parser.set_defaults(action=ingest_command)
 
 
@@ -166,7 +183,7 @@ def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
         "print the links that open each study's charts.",
     )
     parser.add_argument("--uri", help="else $MLFLOW_TRACKING_URI, else mlflow.db of this folder")
-    parser.add_argument("--port", type=int, default=5000, help="5000 if not given")
+    parser.add_argument("--port", type=_port, default=5000, help="5000 if not given")
     parser.set_defaults(action=ui_command)
 
 
@@ -175,17 +192,28 @@ JOBS_HELP = "trainings at a time; one for each processor if not given, one on a 
 
 def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="see pipelines/")
+    _add_overrides(parser)
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete study and stop"
+    )
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="replace an entry: training.epochs=5, losses.0.epsilon=0.2, seeds=[0,1,2]",
+        help="replace an entry of the study: training.epochs=5, losses.0.epsilon=0.2, seeds=[0,1]",
     )
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the complete study and stop"
-    )
+
+
+def _port(text: str) -> int:
+    """A port number of an option."""
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "protein_robust"
 
 FLOORS = {
     "errors": 0,
+    "atomic": 0,
     "alphabet": 1,
     "ingest": 2,
     "noise": 2,

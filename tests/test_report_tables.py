@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from protein_robust.atomic import replace_file
 from protein_robust.report import (
     details_table,
     display_frame,
@@ -20,7 +21,6 @@ from protein_robust.report import (
     talk_table,
     write_tables,
 )
-from protein_robust.report.files import replace_file
 from protein_robust.report.rendering import caption
 
 COLUMNS = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]

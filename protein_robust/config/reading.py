@@ -76,9 +76,16 @@ def _flat_losses(content: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[Problem]]:
     """The file's content, the line of each dotted key, and keys that stand twice."""
+    lines: dict[str, int] = {}
+    problems: list[Problem] = []
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
+        if root is not None:
+            _walk(root, (), lines, problems)
+    except RecursionError as error:
+        problem = Problem("YAML", "Expected a file without circles, got one too deep to read.")
+        raise ConfigError([problem], path=path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
@@ -90,10 +97,6 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         message = f"Expected keys such as `name` and `data`, got {found}."
         raise ConfigError([Problem("study", message)], path=path)
-    lines: dict[str, int] = {}
-    problems: list[Problem] = []
-    if root is not None:
-        _walk(root, (), lines, problems)
     return raw, lines, problems
 
 
@@ -156,14 +159,16 @@ def _no_entry(key: str, section: str, place: Sequence[Any]) -> Problem:
 
 def _explain(details: Any) -> list[Problem]:
     """One of pydantic's errors in our words."""
-    # The alternatives of a union stand in the location; they are no keys of the file.
-    place = [str(p) for p in details["loc"] if not re.match(r"str$|list\[|SplitFiles$", str(p))]
+    # The kind of a source stands in the location; it is no key of the file.
+    place = [str(p) for p in details["loc"] if not re.match(r"files?$|splits$", str(p))]
     key = ".".join(place)
     given = _shown(details["input"])
     if details["type"] == "extra_forbidden":
         return [Problem(key, _unknown_key(place))]
     if details["type"] == "missing":
         return [Problem(key, "Expected a value, got none.")]
+    if details["type"] == "model_type":
+        return [Problem(key, f"Expected a section of keys, got {given}.")]
     message = details["msg"].removeprefix("Value error, ")
     if message.startswith("Expected"):
         return [Problem(key, message)]

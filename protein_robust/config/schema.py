@@ -7,11 +7,20 @@ translate.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from protein_robust.ingest import IngestOptions, Source
 from protein_robust.models import ProtCNNConfig
@@ -20,7 +29,9 @@ from protein_robust.training import FitOptions
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
 
 
@@ -38,12 +49,21 @@ class SplitFiles(_Section):
     test: str
 
 
+def _kind_of_source(value: Any) -> str:
+    if isinstance(value, Mapping | SplitFiles):
+        return "splits"
+    return "files" if isinstance(value, list) else "file"
+
+
 class DataConfig(_Section):
     """Which sequences, and how they are split."""
 
-    source: str | list[str] | SplitFiles = Field(
-        description="a file; several; `train`, `valid` and `test` files; or `example`"
-    )
+    source: Annotated[
+        Annotated[str, Tag("file"), Field(min_length=1)]
+        | Annotated[list[str], Tag("files"), Field(min_length=1)]
+        | Annotated[SplitFiles, Tag("splits")],
+        Discriminator(_kind_of_source),
+    ] = Field(description="a file; several; `train`, `valid` and `test` files; or `example`")
     folder: str | None = Field(None, description="where relative source paths begin")
     output: str | None = Field(
         None, description="dataset folder; data/processed/STUDY if not given"
@@ -57,6 +77,13 @@ class DataConfig(_Section):
     test_fraction: float = Field(0.1, ge=0, lt=1, description="of each family")
     num_families: int | None = Field(None, ge=2, description="draw this many at random")
     seed: Seed = Field(0, description="of the split and of the drawn families")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> Self:
+        total = self.valid_fraction + self.test_fraction
+        if total >= 1:
+            raise ValueError(f"Expected `valid_fraction` + `test_fraction` below 1, got {total:g}.")
+        return self
 
 
 class CropConfig(_Section):
@@ -88,7 +115,7 @@ class LabelConfig(_Section):
 class NoiseConfig(_Section):
     """One noise setting of the study."""
 
-    name: str = Field(description="as it stands in tables and run names")
+    name: Name = Field(description="as it stands in tables and run names")
     crop: CropConfig = CropConfig()
     label: LabelConfig = LabelConfig()
 
@@ -119,18 +146,18 @@ class TrainingConfig(_Section):
     batch_size: int = Field(32, ge=2, description="sequences an update")
     max_residues: Count = Field(65536, description="positions a batch, padding included")
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0, description="the peak")
-    weight_decay: float = Field(1e-2, ge=0)
+    learning_rate: Positive = Field(2e-3, description="the peak")
+    weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
     momentum: float = Field(0.9, gt=0, lt=1, description="of sgd")
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup: float = Field(0.1, ge=0, lt=1, description="fraction of the training")
     milestones: tuple[Fraction, ...] = Field((0.5, 0.75), description="of `step`, fractions")
     gamma: float = Field(0.1, gt=0, le=1, description="of `step`")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="of the gradient")
+    clip_norm: Positive | None = Field(1.0, description="of the gradient")
     checkpoint_every: Count = Field(1, description="epochs")
     evaluate_every: Count = Field(1, description="epochs")
     monitor_size: Count = Field(
-        512, description="sequences of each split that are measured during training"
+        2048, description="sequences of train and of test that are measured during training"
     )
 
 
@@ -138,7 +165,7 @@ class LossConfig(_Section):
     """One loss of the study with its parameters; the name alone will do."""
 
     name: str
-    label: str = Field(description="as it stands in tables; the name if not given")
+    label: Name = Field(description="as it stands in tables; the name if not given")
     parameters: dict[str, Any] = Field(description="the others keep their defaults")
 
     @model_validator(mode="before")
@@ -166,7 +193,9 @@ class TrackingConfig(_Section):
 class StudyConfig(_Section):
     """Every loss, under every noise setting, with every seed, on one data set."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the study")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80, description="of the study"
+    )
     description: str = ""
     output: str | None = Field(None, description="folder; results/NAME if not given")
     data: DataConfig
@@ -176,7 +205,7 @@ class StudyConfig(_Section):
     losses: Annotated[list[LossConfig], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = Field(1, description="CPU threads of one training")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training")
     tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("model", mode="before")
@@ -232,11 +261,23 @@ class StudyConfig(_Section):
         return FitOptions(**self.training.model_dump(exclude=own))
 
 
+def slug(text: str) -> str:
+    """A name as it stands in a path.
+
+    Example:
+        >>> slug("crop + label 40%")
+        'crop-label-40'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"
+
+
 def _require_different(values: list[T], names: list[Any]) -> list[T]:
-    """Refuse names that stand twice; tables and run names need them to be different."""
-    again = sorted({str(name) for name in names if names.count(name) > 1})
+    """Refuse what would have the same name in a table or in a path."""
+    slugs = [slug(str(name)) for name in names]
+    again = sorted({str(n) for n, s in zip(names, slugs, strict=True) if slugs.count(s) > 1})
     if again:
         raise ValueError(
-            f"Expected each name, label or seed once, got {', '.join(again)} several times."
+            f"Expected each name, label or seed once (punctuation apart), "
+            f"got {', '.join(again)} several times."
         )
     return values

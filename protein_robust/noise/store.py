@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from protein_robust.errors import InputError
 from protein_robust.noise.crops import CropRule, Crops, draw_crops
 from protein_robust.noise.labels import LabelNoise, LabelRule, corrupt_labels
 
@@ -94,8 +95,16 @@ def read_noise(folder: Path) -> Noise:
     """Read what `make_noise` wrote.
 
     Raises:
-        FileNotFoundError: if the folder has no manifest, so was not completed.
+        InputError: if a file is missing or cannot be read, so the folder was not completed.
     """
+    try:
+        return _read(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__} ({error})"
+        raise InputError("a complete noise folder", reason, path=folder) from error
+
+
+def _read(folder: Path) -> Noise:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     labels = pd.read_parquet(folder / "labels.parquet")
     stored = pd.read_parquet(folder / "crops.parquet")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from protein_robust.report.files import replace_file
+from protein_robust.atomic import replace_file
 from protein_robust.report.tables import check_results
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from protein_robust.report.files import replace_file
+from protein_robust.atomic import replace_file
 from protein_robust.report.tables import LOWER_IS_BETTER, Table, details_table, talk_table
 
 METRIC_NAMES = {

@@ -1,7 +1,8 @@
 """A whole study: which trainings it consists of, running them, and collecting what they gave."""
 
-from protein_robust.study.engine import Failure, RunReport, run_all
-from protein_robust.study.evaluating import evaluate_run
+from protein_robust.study.data import load_data
+from protein_robust.study.engine import Failure, RunReport, run_all, track_done
+from protein_robust.study.evaluating import evaluate_run, mark_done
 from protein_robust.study.plan import (
     PlannedRun,
     plan_runs,
@@ -21,12 +22,15 @@ __all__ = [
     "collect_results",
     "evaluate_run",
     "find_runs",
+    "load_data",
+    "mark_done",
     "plan_runs",
     "prepare_data",
     "prepare_noise",
     "read_run",
     "run_all",
     "select_runs",
+    "track_done",
     "train_run",
     "write_index",
 ]

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from protein_robust.datasets import SequenceBatches, SequenceDataset
-from protein_robust.ingest import SPLITS, read_families, read_sequences
+from protein_robust.errors import InputError
+from protein_robust.ingest import SPLITS, read_families, read_manifest, read_sequences
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule, Crops, draw_crops, read_noise
 from protein_robust.study.plan import PlannedRun
@@ -68,9 +69,25 @@ class RunData:
 
 
 def load_data(run: PlannedRun) -> RunData:
-    """Read the data set and the noise of a run."""
+    """Read the data set and the noise of a run.
+
+    Raises:
+        InputError: if either is not there, or is not the one that the run was planned with.
+    """
     device = _device(run.device)
     noise = read_noise(run.noise_folder)
+    digest = run.inputs["dataset_digest"]
+    found = {
+        run.dataset_folder: read_manifest(run.dataset_folder)["digest"],
+        run.noise_folder: noise.manifest["dataset_digest"],
+    }
+    for folder, other in found.items():
+        if other != digest:
+            raise InputError(
+                f"the data of run {run.name} (digest {digest[:12]})",
+                f"others (digest {other[:12]}); they were replaced since",
+                path=folder,
+            )
     datasets, clean_label = {}, {}
     for split in SPLITS:
         table = read_sequences(run.dataset_folder, split)

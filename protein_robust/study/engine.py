@@ -11,22 +11,26 @@ import queue as queues
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from protein_robust.errors import ProteinRobustError
+from protein_robust.errors import InputError, ProteinRobustError
+from protein_robust.noise import read_noise
 from protein_robust.study.data import load_data
-from protein_robust.study.evaluating import Metrics, evaluate_run
+from protein_robust.study.evaluating import Metrics, evaluate_run, mark_done
 from protein_robust.study.plan import PlannedRun, write_json
-from protein_robust.study.training import train_run
+from protein_robust.study.training import log_record, train_run
 from protein_robust.tracking import Experiment, TrainingRun, start_run
 from protein_robust.training import StepReport
 
@@ -108,17 +112,39 @@ def _carry_out(
     started = time.perf_counter()
     failure = None
     try:
-        _train_and_evaluate(run, experiment, on_report, evaluate)
+        run.write()
+        with _locked(run):
+            _train_and_evaluate(run, experiment, on_report, evaluate)
     except ProteinRobustError as error:
         failure = str(error)
+    except Exception as error:  # noqa: BLE001  a full disk or a bug in one run must not end the others
+        trace = run.folder / "error.txt"
+        with suppress(OSError):
+            trace.write_text(traceback.format_exc(), encoding="utf-8")
+        failure = f"{type(error).__name__}: {error} (traceback in {trace})"
     on_report(RunReport(run, None, failure, time.perf_counter() - started))
     return failure
+
+
+@contextmanager
+def _locked(run: PlannedRun) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the lock ends with this process."""
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            "a run that nobody is working on", "one that another process trains", path=run.folder
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _train_and_evaluate(
     run: PlannedRun, experiment: Experiment | None, on_report: OnReport, evaluate: bool
 ) -> None:
-    run.write()
     data = load_data(run)
     with _tracked(run, experiment) as tracked:
         train_run(run, data, tracked=tracked, on_step=lambda step: on_report(RunReport(run, step)))
@@ -127,7 +153,28 @@ def _train_and_evaluate(
         metrics = evaluate_run(run, data)
         if tracked is not None:
             _log_outcome(run, metrics, tracked)
-    write_json(run.folder / "done.json", {"key": run.key})
+    mark_done(run)
+
+
+def track_done(run: PlannedRun, experiment: Experiment) -> None:
+    """Log a finished run that the store does not have, or has only a part of.
+
+    Tracking may have been off, elsewhere, or broken off while the run was trained; its files have
+    everything.
+
+    Args:
+        run: a finished run.
+        experiment: where it shall be.
+    """
+    note = _tracking_note(run)
+    if note.get("uri") == experiment.uri and note.get("is_complete"):
+        return
+    with _tracked(run, experiment) as tracked:
+        assert tracked is not None  # there is an experiment
+        for line in (run.folder / "history.jsonl").read_text(encoding="utf-8").splitlines():
+            log_record(tracked, json.loads(line))
+        metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+        _log_outcome(run, metrics, tracked)
 
 
 @contextmanager
@@ -136,8 +183,7 @@ def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[Trainin
     if experiment is None:
         yield None
         return
-    note = run.folder / "tracking.json"
-    earlier = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    earlier = _tracking_note(run)
     same_store = earlier.get("uri") == experiment.uri
     tracked = start_run(
         experiment,
@@ -147,15 +193,29 @@ def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[Trainin
         history_path=run.folder / "history.jsonl",
         run_id=earlier.get("run_id") if same_store else None,
     )
-    write_json(note, {"uri": experiment.uri, "run_id": tracked.run_id})
+    note = {"uri": experiment.uri, "run_id": tracked.run_id, "is_complete": False}
+    write_json(run.folder / "tracking.json", note)
     with tracked:
+        source = str(run.dataset_folder)
+        digest = run.inputs["dataset_digest"]
         tracked.log_dataset(
-            run.dataset_folder.name,
-            digest=run.inputs["dataset_digest"],
-            source=str(run.dataset_folder),
-            context="training",
+            run.dataset_folder.name, digest=digest, source=source, context="training"
         )
+        # Labels and crops as the network saw them: the data set's digest does not see noise.
+        noise = read_noise(run.noise_folder).manifest["digest"]
+        tracked.log_dataset(run.noise, digest=noise, source=str(run.noise_folder), context="noise")
         yield tracked
+    note["is_complete"] = not tracked.failed
+    write_json(run.folder / "tracking.json", note)
+
+
+def _tracking_note(run: PlannedRun) -> dict[str, Any]:
+    """Where the run was tracked before, if it was."""
+    try:
+        note: dict[str, Any] = json.loads((run.folder / "tracking.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note
 
 
 def _params(run: PlannedRun) -> dict[str, Any]:
@@ -176,10 +236,13 @@ def _params(run: PlannedRun) -> dict[str, Any]:
 
 def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:
     """The values that a run has once, and its files."""
-    whole = metrics["final"].get("test_whole", {})
-    values = {f"test_whole/{name}": value for name, value in whole.items()}
-    for kind, summary in metrics.get("best", {}).items():
-        values |= {f"best/{kind}_{name}": value for name, value in summary.items()}
+    values = {
+        f"{network}/{kind}_{name}": value
+        for network in ("final", "best")
+        for kind, summary in metrics.get(network, {}).items()
+        for name, value in summary.items()
+        if value is not None
+    }
     tracked.log_metrics(values)
     names = ("run.json", "metrics.json", "history.jsonl", "predictions.parquet")
     tracked.log_files([run.folder / name for name in names])
@@ -212,7 +275,8 @@ def _run_side_by_side(
                 _deliver(reports, on_report)
                 for future in finished:
                     run = pending.pop(future)
-                    if (message := future.result()) is not None:
+                    message = _message_of(future)
+                    if message is not None:
                         failures.append(Failure(run, message))
         except BaseException:
             stop.set()
@@ -220,6 +284,14 @@ def _run_side_by_side(
             raise
         _deliver(reports, on_report)
     return failures
+
+
+def _message_of(future: Future[str | None]) -> str | None:
+    """Why a run failed, if it did, be it that its process was killed."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return "a worker process was killed (out of memory?); the same command goes on"
 
 
 _worker: dict[str, Any] = {}
@@ -233,7 +305,8 @@ def _start_worker(reports: Queue[RunReport], stop: Event) -> None:
 def _work(run: PlannedRun, experiment: Experiment | None, evaluate: bool) -> str | None:
     def on_report(report: RunReport) -> None:
         _worker["reports"].put(report)
-        if _worker["stop"].is_set():
+        parent = parent_process()
+        if _worker["stop"].is_set() or parent is None or not parent.is_alive():
             raise KeyboardInterrupt
 
     return _carry_out(run, experiment, on_report, evaluate)

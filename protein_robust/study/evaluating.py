@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from protein_robust.atomic import replace_file
 from protein_robust.evaluation import Predictions, predict, summarise
 from protein_robust.ingest import read_sequences
 from protein_robust.study.data import RunData, make_model
 from protein_robust.study.plan import PlannedRun, write_json
-from protein_robust.training import load_weights
+from protein_robust.training import load_weights, read_checkpoint
 
 CHECKPOINTS = {"final": "last", "best": "best"}
 """The networks that are evaluated, and the checkpoint that holds each."""
@@ -51,9 +52,22 @@ def evaluate_run(run: PlannedRun, data: RunData) -> Metrics:
             label = data.datasets[split].label.cpu().numpy()
             metrics[network][kind] = summarise(predictions, label, data.clean_label[split])
             tables.append(_table(run, data, network, kind, predictions))
-    _write_predictions(run, pd.concat(tables, ignore_index=True))
+    table = pd.concat(tables, ignore_index=True)
+    replace_file(
+        run.folder / "predictions.parquet",
+        lambda partial: table.to_parquet(partial, compression="zstd"),
+    )
     write_json(run.folder / "metrics.json", {**metrics, "best_epoch": state["best_epoch"]})
     return metrics
+
+
+def mark_done(run: PlannedRun) -> bool:
+    """Note that an evaluated run is finished, unless its training is not at its end yet."""
+    state = read_checkpoint(run.folder / "checkpoints" / "last")
+    is_trained: bool = state["epoch"] == run.inputs["training"]["epochs"]
+    if is_trained:
+        write_json(run.folder / "done.json", {"key": run.key})
+    return is_trained
 
 
 def _table(
@@ -83,9 +97,3 @@ def _table(
             "label_probability": predictions.label_probability,
         }
     )
-
-
-def _write_predictions(run: PlannedRun, table: pd.DataFrame) -> None:
-    temporary = run.folder / "predictions.parquet.partial"
-    table.to_parquet(temporary, compression="zstd")
-    temporary.replace(run.folder / "predictions.parquet")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +18,21 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from protein_robust.config import LossConfig, NoiseConfig, StudyConfig
+from protein_robust.atomic import replace_file
+from protein_robust.config import LossConfig, NoiseConfig, StudyConfig, slug
 from protein_robust.errors import InputError
-from protein_robust.ingest import ingest, is_current, read_families, read_manifest, read_sequences
+from protein_robust.ingest import (
+    SPLITS,
+    ingest,
+    is_current,
+    read_families,
+    read_manifest,
+    read_sequences,
+)
 from protein_robust.losses import make_loss
-from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise
+from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
 
 
@@ -71,37 +79,57 @@ class PlannedRun:
     @property
     def is_done(self) -> bool:
         """Whether it was trained and evaluated with these very inputs."""
-        return (self.folder / "done.json").exists()
+        return all((self.folder / name).exists() for name in RESULT_FILES)
 
     def write(self) -> None:
         """Write `run.json`, from which `read_run` gets the run back."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        content = {
+            **asdict(self),
+            "folder": self.folder.name,
+            # A study's folder may be moved, so what lies in it is kept by name.
+            "noise_folder": self.noise_folder.name,
+            "dataset_folder": str(self.dataset_folder.absolute()),
+        }
         write_json(self.folder / "run.json", content)
+
+
+RESULT_FILES = ("predictions.parquet", "metrics.json", "history.jsonl", "done.json")
+"""What a finished run has besides `run.json`; the last is written when the others are there."""
 
 
 def read_run(folder: Path) -> PlannedRun:
     """Read a run from its folder.
 
     Raises:
-        InputError: if the folder holds no run.
+        InputError: if the folder holds no run, or one of another version.
     """
     path = folder / "run.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        places = {
+            "folder": folder,
+            "noise_folder": folder.absolute().parent.parent / "noise" / content["noise_folder"],
+            "dataset_folder": Path(content["dataset_folder"]),
+        }
+        return PlannedRun(**{**content, **places})
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "the folder of a run", "none that has a readable run.json", path=folder
         ) from error
-    places = {key: Path(content[key]) for key in ("dataset_folder", "noise_folder")}
-    return PlannedRun(**{**content, **places, "folder": folder})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON under a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
+    replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as null, since JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def prepare_data(
@@ -190,14 +218,14 @@ def _plan_run(
     }
     key = _digest(inputs)
     noise_key = _digest({**noise_inputs, "dataset": dataset_digest, "seed": seed})
-    name = f"{_slug(noise.name)}-{_slug(loss.label)}-seed{seed}"
+    name = f"{slug(noise.name)}-{slug(loss.label)}-seed{seed}"
     return PlannedRun(
         study=study.name,
         name=name,
         key=key,
         folder=study.folder / "runs" / f"{name}-{key[:8]}",
         dataset_folder=study.dataset_folder,
-        noise_folder=study.folder / "noise" / f"{_slug(noise.name)}-seed{seed}-{noise_key[:8]}",
+        noise_folder=study.folder / "noise" / f"{slug(noise.name)}-seed{seed}-{noise_key[:8]}",
         noise=noise.name,
         loss_label=loss.label,
         inputs=inputs,
@@ -207,11 +235,18 @@ def _plan_run(
 
 
 def prepare_noise(run: PlannedRun) -> None:
-    """Draw and write the noise of a run, unless it is there already."""
-    if (run.noise_folder / "manifest.json").exists():
+    """Draw and write the noise of a run, unless it is there already.
+
+    Raises:
+        InputError: if the noise folder cannot be written.
+    """
+    try:
+        read_noise(run.noise_folder)
         return
+    except InputError:
+        pass  # absent, or not whole: drawn anew, to the same numbers
     labels, lengths = {}, {}
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         table = read_sequences(run.dataset_folder, split)
         labels[split] = table["label"].to_numpy().astype(np.int64)
         lengths[split] = pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
@@ -228,8 +263,3 @@ def prepare_noise(run: PlannedRun) -> None:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _slug(text: str) -> str:
-    """A name as it may stand in a path."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "unnamed"

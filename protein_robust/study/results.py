@@ -13,13 +13,17 @@ from protein_robust.study.plan import PlannedRun, read_run, write_json
 
 
 def write_index(folder: Path, runs: Sequence[PlannedRun]) -> None:
-    """Note which runs the study consists of now; older ones may lie beside them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Note which runs the study consists of now, under their present names.
+
+    Older runs may lie beside them.
+    """
+    for run in runs:
+        run.write()
     write_json(folder / "study.json", {"runs": [run.folder.name for run in runs]})
 
 
 def find_runs(folders: Sequence[Path]) -> list[PlannedRun]:
-    """The finished runs of study folders and run folders.
+    """The finished runs of study folders and run folders, each once.
 
     Args:
         folders: each the output folder of a study or the folder of one run.
@@ -30,35 +34,42 @@ def find_runs(folders: Sequence[Path]) -> list[PlannedRun]:
     Raises:
         InputError: if a folder is neither, or none of the runs is finished.
     """
-    runs = []
-    for folder in folders:
-        index = folder / "study.json"
-        if index.exists():
-            names = json.loads(index.read_text(encoding="utf-8"))["runs"]
-            present = [folder / "runs" / name for name in names]
-            runs += [read_run(place) for place in present if (place / "run.json").exists()]
-        elif (folder / "run.json").exists():
-            runs.append(read_run(folder))
-        else:
-            raise InputError(
-                "the output folder of a study or of a run",
-                "none that has a study.json or run.json" if folder.exists() else "nothing there",
-                path=folder,
-            )
+    places = dict.fromkeys(place.resolve() for folder in folders for place in _run_folders(folder))
+    runs = [read_run(place) for place in places]
     done = [run for run in runs if run.is_done]
     if not done:
         raise InputError("finished runs", f"{len(runs)} unfinished ones", path=folders[0])
     return done
 
 
+def _run_folders(folder: Path) -> list[Path]:
+    """The run folders of a study folder, or a run folder itself."""
+    if (folder / "run.json").exists():
+        return [folder]
+    index = folder / "study.json"
+    if not index.exists():
+        found = "none that has a study.json or run.json" if folder.exists() else "nothing there"
+        raise InputError("the output folder of a study or of a run", found, path=folder)
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("the list of a study's runs", f"{error}", path=index) from error
+    return [folder / "runs" / name for name in names]
+
+
 def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
     """One row a value: noise, loss, seed, checkpoint, data, metric, value.
 
     Args:
-        runs: finished runs. Where they are of several studies, the study stands before the noise.
+        runs: finished runs. Where they lie in several study folders, the folder's name stands
+            before the noise.
 
     Returns:
         The frame, in the order of the runs.
+
+    Raises:
+        InputError: if runs of one noise, loss and seed are several, or runs that differ in more
+            than their seed would be averaged.
     """
     rows = []
     for run, noise in _named(runs):
@@ -70,7 +81,7 @@ def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
             for metric, value in values.items()
         ]
     columns = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})
 
 
 def collect_history(runs: Sequence[PlannedRun]) -> pd.DataFrame:
@@ -87,5 +98,21 @@ def collect_history(runs: Sequence[PlannedRun]) -> pd.DataFrame:
 
 
 def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
-    several = len({run.study for run in runs}) > 1
-    return [(run, f"{run.study}: {run.noise}" if several else run.noise) for run in runs]
+    """Each run with its noise as tables show it; only runs that differ in the seed share a cell."""
+    studies = {run.folder.parent.parent for run in runs}
+    named = [
+        (run, f"{run.folder.parent.parent.name}: {run.noise}" if len(studies) > 1 else run.noise)
+        for run in runs
+    ]
+    cells: dict[tuple[str, str], PlannedRun] = {}
+    seen: set[tuple[str, str, int]] = set()
+    for run, noise in named:
+        first = cells.setdefault((noise, run.loss_label), run)
+        same = {**first.inputs, "seed": None} == {**run.inputs, "seed": None}
+        if not same or (noise, run.loss_label, run.seed) in seen:
+            raise InputError(
+                f"runs of {run.loss_label} under {noise} that differ in the seed, and in it only",
+                f"{first.folder} and {run.folder}",
+            )
+        seen.add((noise, run.loss_label, run.seed))
+    return named

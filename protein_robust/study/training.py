@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from protein_robust.atomic import replace_file
 from protein_robust.evaluation import predict, summarise
 from protein_robust.ingest import SPLITS
 from protein_robust.losses import make_loss
@@ -23,7 +24,10 @@ OnStep = Callable[[StepReport], None]
 
 
 class RunObserver:
-    """Measures a run on a fixed part of each split, and on all of it at the end.
+    """Measures a run after each epoch: validation data whole, train and test on a fixed part.
+
+    The part is the same in every epoch, so a curve shows the network and nothing else; and the best
+    epoch is chosen on all validation data. (The table has all data: `evaluate_run`.)
 
     Args:
         run: the run.
@@ -40,11 +44,10 @@ class RunObserver:
         self._data = data
         self._tracked = tracked
         self._on_step = on_step
-        self._epochs = run.inputs["training"]["epochs"]
         limit = run.inputs["training"]["monitor_size"]
         self._subsets = {
             split: _fixed_subset(len(data.datasets[split]), limit, seed=run.seed)
-            for split in SPLITS
+            for split in ("train", "test")
         }
 
     def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
@@ -53,8 +56,7 @@ class RunObserver:
         for split in SPLITS:
             if not len(self._data.datasets[split]):
                 continue
-            subset = None if epoch == self._epochs else self._subsets[split]
-            batches = self._data.evaluation_batches(split, self._run, subset)
+            batches = self._data.evaluation_batches(split, self._run, self._subsets.get(split))
             predictions = predict(model, batches)
             label = self._data.datasets[split].label.cpu().numpy()[predictions.index]
             clean = self._data.clean_label[split][predictions.index]
@@ -71,8 +73,13 @@ class RunObserver:
         with (self._run.folder / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(record)) + "\n")
         if self._tracked is not None:
-            metrics = {k: v for k, v in record.items() if k != "epoch"}
-            self._tracked.log_epoch(int(record["epoch"]), metrics)
+            log_record(self._tracked, record)
+
+
+def log_record(tracked: TrainingRun, record: Mapping[str, float]) -> None:
+    """Log an epoch of the history."""
+    metrics = {name: value for name, value in record.items() if name != "epoch"}
+    tracked.log_epoch(int(record["epoch"]), metrics)
 
 
 def train_run(
@@ -97,6 +104,10 @@ def train_run(
     loss = make_loss(name, **{k: v for k, v in run.inputs["loss"].items() if k != "name"})
     checkpoints = Checkpoints(run.folder / "checkpoints", checkpoint_metadata(run, data))
     _rewrite_history(run.folder, checkpoints)
+    if tracked is not None and tracked.is_resumed:
+        # An epoch may have been kept, and the process ended, before it was logged.
+        for record in checkpoints.history():
+            log_record(tracked, record)
     fit(
         model,
         loss,
@@ -125,6 +136,6 @@ def _rewrite_history(folder: Path, checkpoints: Checkpoints) -> None:
     """Bring `history.jsonl` to the state of the checkpoint from which the training goes on."""
     history = checkpoints.history()
     lines = "".join(json.dumps(dict(record)) + "\n" for record in history)
-    temporary = folder / "history.jsonl.partial"
-    temporary.write_text(lines, encoding="utf-8")
-    temporary.replace(folder / "history.jsonl")
+    replace_file(
+        folder / "history.jsonl", lambda partial: partial.write_text(lines, encoding="utf-8")
+    )

@@ -5,7 +5,7 @@ MLflow is imported inside functions only, so importing this package is quick and
 
 from protein_robust.tracking.runs import TrainingRun, start_run
 from protein_robust.tracking.server import LOCAL_PAGES, list_studies, serve_ui, study_links
-from protein_robust.tracking.stores import Experiment, prepare, resolve_uri
+from protein_robust.tracking.stores import Experiment, check_store, prepare, resolve_uri
 from protein_robust.tracking.summary import log_summary
 from protein_robust.tracking.views import save_view
 
@@ -13,6 +13,7 @@ __all__ = [
     "LOCAL_PAGES",
     "Experiment",
     "TrainingRun",
+    "check_store",
     "list_studies",
     "log_summary",
     "prepare",

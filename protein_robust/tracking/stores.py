@@ -6,6 +6,7 @@ it at once it stays broken for good. The other SQL dialects of MLflow stand behi
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import urllib.error
@@ -73,8 +74,11 @@ def resolve_uri(configured: str | None) -> str:
         InputError: for a folder of run files, SQLite in memory, or any other scheme.
     """
     uri = configured or os.environ.get(URI_VARIABLE) or "sqlite:///mlflow.db"
-    scheme = urlsplit(uri).scheme
-    if scheme in ("http", "https") and urlsplit(uri).netloc:
+    try:
+        scheme, host = urlsplit(uri).scheme, urlsplit(uri).netloc
+    except ValueError as error:
+        raise InputError(EXPECTED_URI, f"{uri!r}") from error
+    if scheme in ("http", "https") and host:
         return uri.rstrip("/")
     if scheme == "sqlite":
         return _absolute_sqlite(uri)
@@ -83,6 +87,22 @@ def resolve_uri(configured: str | None) -> str:
             f"{EXPECTED_URI} (MLflow no longer writes folders of run files)", f"{uri!r}"
         )
     raise InputError(EXPECTED_URI, f"{uri!r}")
+
+
+def check_store(uri: str) -> None:
+    """Refuse a store that cannot be used, without making anything.
+
+    Args:
+        uri: tracking URI, as `resolve_uri` gives it.
+
+    Raises:
+        InputError: if no server answers there, or a file there cannot be an SQLite store.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        _check_server(uri)
+    elif path.exists():
+        _check_sqlite(path)
 
 
 def prepare(uri: str, name: str, *, note: str | None = None) -> Experiment:
@@ -198,7 +218,7 @@ def _health_problem(uri: str) -> str | None:
         error.close()
         # A proxy that asks for a password hides the page; MLflow itself will say what is missing.
         return None if error.code in (401, 403) else f"HTTP status {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__
     return None if text == "OK" else f"the answer {text!r}"
 

@@ -26,13 +26,13 @@ CURVES = (
 )
 """The talk's six panels."""
 BARS = (
-    ("test/accuracy", "Test accuracy"),
-    ("test/entropy_confidence", "Test 1 - H(p)/H(u)"),
-    ("test/max_probability", "Test max p"),
-    ("test/expected_calibration_error", "Test calibration error"),
+    ("final/test_accuracy", "Test accuracy"),
+    ("final/test_entropy_confidence", "Test 1 - H(p)/H(u)"),
+    ("final/test_max_probability", "Test max p"),
+    ("final/test_expected_calibration_error", "Test calibration error"),
 )
-"""Their last values, side by side."""
-COLUMNS = (*(key for key, _ in BARS), "train/wrong_fitting", "train/correction")
+"""Of the final network, side by side."""
+COLUMNS = (*(key for key, _ in BARS), "final/train_wrong_fitting", "final/train_correction")
 """Values shown in the list of runs."""
 
 _PREFIX = "mlflow.sharedViewState."

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from protein_robust.errors import InputError
 from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
 from protein_robust.noise.store import Noise
 
@@ -199,5 +200,5 @@ def test_an_interrupted_writing_leaves_the_older_folder(
 def test_a_folder_without_manifest_was_not_completed(tmp_path: Path) -> None:
     made(tmp_path / "noise")
     (tmp_path / "noise" / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"manifest\.json"):
+    with pytest.raises(InputError, match=r"Expected a complete noise folder, .*manifest\.json"):
         read_noise(tmp_path / "noise")

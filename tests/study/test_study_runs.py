@@ -8,21 +8,29 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
+from torch import nn
 
 from protein_robust.config import load_study
+from protein_robust.datasets import SequenceBatches
 from protein_robust.errors import InputError
+from protein_robust.evaluation import Predictions, predict
 from protein_robust.study import (
     PlannedRun,
     RunReport,
     collect_history,
     collect_results,
+    evaluate_run,
     find_runs,
+    load_data,
     plan_runs,
     prepare_data,
     prepare_noise,
     run_all,
     write_index,
 )
+from protein_robust.study.data import RunData
+from protein_robust.study.plan import RESULT_FILES
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.slow
@@ -69,10 +77,6 @@ def test_runs_side_by_side_give_what_runs_in_a_row_give(
         assert metrics_of(one) == metrics_of(other)
 
 
-class InterruptedForTestError(Exception):
-    """Stands for Ctrl-C at a chosen moment."""
-
-
 @pytest.mark.parametrize("moment", [2, 6, 13])
 def test_an_interrupted_run_goes_on_to_the_same_weights(
     write_study: WriteStudy, tmp_path: Path, moment: int
@@ -86,9 +90,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         nonlocal count
         count += 1
         if count == moment:
-            raise InterruptedForTestError
+            raise KeyboardInterrupt
 
-    with pytest.raises(InterruptedForTestError):
+    with pytest.raises(KeyboardInterrupt):
         run_all([interrupted], jobs=1, experiment=None, on_report=interrupt)
     assert not interrupted.is_done
     assert run_all([interrupted], jobs=1, experiment=None, on_report=ignore) == []
@@ -142,13 +146,28 @@ def test_metrics_are_those_of_the_predictions(write_study: WriteStudy) -> None:
     assert metrics["final"]["train"]["correction"] == pytest.approx(corrected)
 
 
-def test_the_last_epoch_of_the_history_is_the_final_evaluation(write_study: WriteStudy) -> None:
-    run = carry_out(write_study(training="{epochs: 2, batch_size: 16, monitor_size: 5}"))[0]
+def test_validation_is_measured_whole_and_the_rest_on_the_same_part(
+    write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def noting(model: nn.Module, batches: SequenceBatches) -> Predictions:
+        predictions = predict(model, batches)
+        measured.append(predictions.index.tolist())
+        return predictions
+
+    monkeypatch.setattr("protein_robust.study.training.predict", noting)
+    run = carry_out(write_study(training="{epochs: 3, batch_size: 16, monitor_size: 5}"))[0]
+    train, valid, test = measured[0], measured[1], measured[2]
+    assert measured[:9] == [train, valid, test] * 3
+    assert (len(train), len(test)) == (5, 5)
+    assert valid == list(range(9))
     history = collect_history([run])
-    metrics = json.loads((run.folder / "metrics.json").read_text())["final"]
-    last = history.iloc[-1]
-    assert last["test/accuracy"] == pytest.approx(metrics["test"]["accuracy"])
-    assert last["train/wrong_fitting"] == pytest.approx(metrics["train"]["wrong_fitting"])
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert history["valid/accuracy"].iloc[-1] == metrics["final"]["valid"]["accuracy"]
+    best = history["valid/accuracy"].idxmax()
+    assert metrics["best_epoch"] == history["epoch"][best]
+    assert metrics["best"]["valid"]["accuracy"] == history["valid/accuracy"][best]
 
 
 def test_results_are_collected_in_the_order_of_the_study(
@@ -167,7 +186,87 @@ def test_runs_of_two_studies_are_told_apart(write_study: WriteStudy, tmp_path: P
     carry_out(path)
     carry_out(path, "name=second", f"output={tmp_path / 'second'}")
     results = collect_results(find_runs([tmp_path / "results", tmp_path / "second"]))
-    assert list(results["noise"].unique()) == ["tiny: crop + label", "second: crop + label"]
+    assert list(results["noise"].unique()) == ["results: crop + label", "second: crop + label"]
+
+
+def test_a_folder_given_twice_counts_once(write_study: WriteStudy, tmp_path: Path) -> None:
+    run = carry_out(write_study())[0]
+    folders = [tmp_path / "results", tmp_path / "results", run.folder]
+    assert len(find_runs(folders)) == 2
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    path = write_study(losses="[{name: cross_entropy, label: CCE}]")
+    one = carry_out(path)
+    other = carry_out(path, "seeds=[1]", "training.epochs=1")
+    with pytest.raises(InputError, match=r"Expected runs of CCE under crop . label that differ in"):
+        collect_results([*one, *other])
+
+
+def test_a_run_refuses_data_that_are_not_its_own(write_study: WriteStudy, table: Path) -> None:
+    path = write_study()
+    run = carry_out(path)[0]
+    table.write_text(table.read_text() + "PF1,ACDEFGHIKLMNPQRSTVWYWWHCKD\n")
+    prepare_data(load_study(path))
+    with pytest.raises(InputError, match=r"Expected the data of run .* they were replaced since"):
+        load_data(run)
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(write_study: WriteStudy) -> None:
+    run = prepared(write_study())[0]
+    with FileLock(run.folder / ".lock"):
+        failures = run_all([run])
+    assert "got one that another process trains" in failures[0].message
+    assert run_all([run]) == []
+
+
+def test_an_error_in_one_run_is_kept_and_the_others_go_on(
+    write_study: WriteStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = prepared(write_study())
+
+    def fails_once(run: PlannedRun, data: RunData) -> object:
+        if run.name == runs[0].name:
+            raise OSError(28, "No space left on device")
+        return evaluate_run(run, data)
+
+    monkeypatch.setattr("protein_robust.study.engine.evaluate_run", fails_once)
+    failures = run_all(runs)
+    assert [failure.run.name for failure in failures] == [runs[0].name]
+    assert "No space left on device" in failures[0].message
+    assert "Traceback" in (runs[0].folder / "error.txt").read_text()
+    assert runs[1].is_done
+
+
+def test_noise_that_is_half_there_is_drawn_again_to_the_same(write_study: WriteStudy) -> None:
+    run = prepared(write_study())[0]
+    before = (run.noise_folder / "labels.parquet").read_bytes()
+    (run.noise_folder / "labels.parquet").unlink()
+    prepare_noise(run)
+    assert (run.noise_folder / "labels.parquet").read_bytes() == before
+
+
+def test_a_run_whose_results_are_lost_is_not_done(write_study: WriteStudy) -> None:
+    run = carry_out(write_study())[0]
+    (run.folder / "metrics.json").unlink()
+    assert not run.is_done
+    assert run_all([run]) == []
+    assert run.is_done
+
+
+def test_a_study_folder_may_be_moved(write_study: WriteStudy, tmp_path: Path) -> None:
+    carry_out(write_study())
+    (tmp_path / "results").rename(tmp_path / "moved")
+    run = find_runs([tmp_path / "moved"])[0]
+    evaluate_run(run, load_data(run))
+
+
+def test_no_other_file_is_left_by_a_finished_run(write_study: WriteStudy) -> None:
+    run = carry_out(write_study())[0]
+    names = {path.name for path in run.folder.iterdir()} - {".lock"}
+    assert names == {*RESULT_FILES, "run.json", "checkpoints"}
 
 
 def test_a_single_run_folder_can_be_compared(write_study: WriteStudy) -> None:
@@ -184,7 +283,7 @@ def test_a_folder_with_no_study_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_a_finished_run_is_refused(write_study: WriteStudy, tmp_path: Path) -> None:
     prepared(write_study())
-    with pytest.raises(InputError, match="Expected finished runs, got 0 unfinished ones"):
+    with pytest.raises(InputError, match="Expected finished runs, got 2 unfinished ones"):
         find_runs([tmp_path / "results"])
 
 

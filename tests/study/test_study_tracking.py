@@ -45,9 +45,10 @@ def test_each_training_is_a_flat_run_and_the_study_has_one_summary(
     assert steps == [1, 2]
     folder = next((tmp_path / "results" / "runs").glob("crop-label-PSLC-*"))
     metrics = json.loads((folder / "metrics.json").read_text())["final"]
-    assert run.data.metrics["test/accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+    final = metrics["test"]["accuracy"]
+    assert run.data.metrics["final/test_accuracy"] == pytest.approx(final)
     whole = metrics["test_whole"]["max_probability"]
-    assert run.data.metrics["test_whole/max_probability"] == pytest.approx(whole)
+    assert run.data.metrics["final/test_whole_max_probability"] == pytest.approx(whole)
 
 
 def test_a_run_names_its_data_by_our_digest_and_keeps_its_files(
@@ -61,7 +62,12 @@ def test_a_run_names_its_data_by_our_digest_and_keeps_its_files(
     experiment = client.get_experiment_by_name("tiny").experiment_id
     (run,) = client.search_runs([experiment], "tags.stage = 'train'")
     digest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())["digest"]
-    assert digest.startswith(run.inputs.dataset_inputs[0].dataset.digest)
+    data, noise = sorted(
+        (inputs.dataset for inputs in run.inputs.dataset_inputs), key=lambda d: d.name != "dataset"
+    )
+    assert digest.startswith(data.digest)
+    manifest = next((tmp_path / "results" / "noise").glob("*/manifest.json"))
+    assert json.loads(manifest.read_text())["digest"].startswith(noise.digest)
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"run.json", "predictions.parquet", "noise", "dataset", "checkpoint"} <= names
     checkpoint = {f.path for f in client.list_artifacts(run.info.run_id, "checkpoint")}
@@ -95,3 +101,20 @@ def test_a_study_goes_on_in_the_same_mlflow_run(
     assert after.info.status == "FINISHED"
     history = client.get_metric_history(after.info.run_id, "test/accuracy")
     assert [metric.step for metric in history] == [1, 2, 3]
+
+
+def test_a_study_that_was_finished_without_tracking_is_logged_later(
+    write_study: WriteStudy, store: str, tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    assert main(["run", str(write_study()), "--jobs", "1"]) == 0
+    path = write_study(tracking=f"{{uri: '{store}'}}")
+    for _ in range(2):  # the second time there is nothing to add
+        assert main(["run", str(path), "--jobs", "1"]) == 0
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    runs = client.search_runs([experiment], "tags.stage = 'train'")
+    assert {run.data.params["loss.label"] for run in runs} == {"CCE", "PSLC"}
+    steps = [m.step for m in client.get_metric_history(runs[0].info.run_id, "test/accuracy")]
+    assert steps == [1, 2]
