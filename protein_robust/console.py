@@ -115,8 +115,9 @@ class StudyProgress:
         self._num_ended += 1
         detail = f"{self._num_ended} of {self._num_runs} done"
         self._overall.update(self._study, completed=self._num_ended, detail=detail)
-        took = f"{report.seconds:.0f} s"
-        how = f"failed after {took}: {report.failure}" if report.failure else f"done in {took}"
+        how = f"failed: {report.failure}" if report.failure else "done"
+        if report.seconds is not None:
+            how = f"{report.seconds:.0f} s, {how}"
         line = f"[{self._num_ended}/{self._num_runs}] {name}: {how}"
         errors.print(line, markup=False, soft_wrap=True)
 

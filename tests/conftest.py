@@ -52,3 +52,13 @@ def write_study(tmp_path: Path, table: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in an empty folder, since default folders such as results/ are relative."""
+    place = tmp_path / "cwd"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return place

@@ -47,7 +47,7 @@ class RunReport:
         run: which one.
         step: its running figures; None once it has ended.
         failure: why it ended, where it failed.
-        seconds: from its start to its end; None before.
+        seconds: from its start to its end; None before, and where its process was killed.
     """
 
     run: PlannedRun
@@ -275,7 +275,7 @@ def _run_side_by_side(
                 _deliver(reports, on_report)
                 for future in finished:
                     run = pending.pop(future)
-                    message = _message_of(future)
+                    message = _message_of(future, run, on_report)
                     if message is not None:
                         failures.append(Failure(run, message))
         except BaseException:
@@ -286,12 +286,14 @@ def _run_side_by_side(
     return failures
 
 
-def _message_of(future: Future[str | None]) -> str | None:
-    """Why a run failed, if it did, be it that its process was killed."""
+def _message_of(future: Future[str | None], run: PlannedRun, on_report: OnReport) -> str | None:
+    """Why a run failed, if it did; of a killed process nobody else could report."""
     try:
         return future.result()
     except BrokenProcessPool:
-        return "a worker process was killed (out of memory?); the same command goes on"
+        message = "a worker process was killed (out of memory?); the same command goes on"
+        on_report(RunReport(run, failure=message))
+        return message
 
 
 _worker: dict[str, Any] = {}

@@ -1,0 +1,73 @@
+"""Trainings side by side when something dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from filelock import FileLock
+
+WriteStudy = Callable[..., Path]
+pytestmark = pytest.mark.slow
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def long_run(write_study: WriteStudy, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Two trainings that would take long, both under way."""
+    path = write_study(training="{epochs: 5000, batch_size: 16}")
+    command = [sys.executable, "-m", "protein_robust.pipeline", "run", str(path), "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        runs = tmp_path / "results" / "runs"
+        wait_until(lambda: len(list(runs.glob("*/checkpoints/last"))) == 2)
+        yield process
+        process.kill()
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether no process works on a run."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except TimeoutError:
+        return False
+    lock.release()
+    return True
+
+
+@pytest.mark.parametrize("signal", ["kill", "terminate"])
+def test_workers_end_with_the_process_that_began_them(
+    long_run: subprocess.Popen[str], tmp_path: Path, signal: str
+) -> None:
+    folders = list((tmp_path / "results" / "runs").iterdir())
+    assert not any(is_free(folder) for folder in folders)
+    getattr(long_run, signal)()
+    long_run.wait(timeout=PATIENCE_SECONDS)
+    wait_until(lambda: all(is_free(folder) for folder in folders))
+
+
+def test_a_worker_that_is_killed_is_a_failure_and_no_traceback(
+    long_run: subprocess.Popen[str],
+) -> None:
+    workers = [
+        child
+        for child in psutil.Process(long_run.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    _, message = long_run.communicate(timeout=PATIENCE_SECONDS)
+    assert long_run.returncode == 1
+    assert "a worker process was killed" in message
+    assert "Traceback" not in message
