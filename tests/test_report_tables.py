@@ -113,14 +113,20 @@ class TestDetailsTable:
     def test_checkpoints_stand_side_by_side(self) -> None:
         table = details_table(
             results(
-                ("crop", "CE", 0, "best", "test", "accuracy", 0.8),
-                ("crop", "CE", 0, "final", "test", "accuracy", 0.7),
+                ("crop", "CE", 0, "best", "test_whole", "accuracy", 0.8),
+                ("crop", "CE", 0, "final", "test_whole", "accuracy", 0.7),
             )
         )
-        assert list(table.mean.index) == [
-            ("crop", "accuracy", "test", "final"),
-            ("crop", "accuracy", "test", "best"),
-        ]
+        assert table.mean["CE"].to_dict() == {
+            ("crop", "accuracy", "test_whole", "final"): 0.7,
+            ("crop", "accuracy", "test_whole", "best"): 0.8,
+        }
+
+    def test_the_best_network_has_the_rows_of_the_talk(self) -> None:
+        metrics = ("accuracy", "entropy_confidence", "max_probability")
+        keys = [("best", data, metric) for metric in metrics for data in ("test", "train")]
+        table = details_table(results(*(("crop", "CE", 0, *key, 0.5) for key in keys)))
+        assert list(table.mean.index) == [("crop", m, d, point) for point, d, m in keys]
 
     @pytest.mark.parametrize(
         ("metric", "data", "is_first_best"),

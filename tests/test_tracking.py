@@ -215,9 +215,7 @@ class TestTrainingRun:
         assert json.loads(used.dataset.source) == {"uri": "/data/pfam"}
         assert used.tags[0].value == "training"
 
-    def test_files_folders_and_images_are_copied(
-        self, experiment: Experiment, tmp_path: Path, image: Path
-    ) -> None:
+    def test_files_and_folders_are_copied(self, experiment: Experiment, tmp_path: Path) -> None:
         folder = tmp_path / "best"
         folder.mkdir()
         (folder / "weights.bin").write_bytes(b"1")
@@ -225,18 +223,13 @@ class TestTrainingRun:
         with open_run(experiment) as run:
             run.log_files([tmp_path / "config.yaml"])
             run.log_files([folder], "checkpoints/best")
-            run.log_images([image])
         client = connect(experiment.uri)
         assert [f.path for f in client.list_artifacts(run.run_id)] == [
             "checkpoints",
             "config.yaml",
-            "images",
         ]
         [weights] = client.list_artifacts(run.run_id, "checkpoints/best")
         assert weights.path == "checkpoints/best/weights.bin"
-        names = [file.path for file in client.list_artifacts(run.run_id, "images")]
-        assert all(name.startswith("images/curves+step+0+") for name in names)
-        assert any(name.endswith(".png") for name in names)
 
     @pytest.mark.parametrize(
         ("error", "status"),

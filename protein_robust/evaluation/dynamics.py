@@ -37,13 +37,13 @@ def summarise(
         against clean labels), ``clean_entropy`` and ``noisy_entropy`` (mean H(p)/H(u) of either
         subset).
     """
-    said = predictions.prediction
+    prediction = predictions.prediction
     metrics = {
-        "accuracy": accuracy_score(said, label),
+        "accuracy": accuracy_score(prediction, label),
         "entropy_confidence": _mean(predictions.entropy_confidence),
         "max_probability": _mean(predictions.max_probability),
         "expected_calibration_error": expected_calibration_error(
-            predictions.max_probability, said == label
+            predictions.max_probability, prediction == label
         ),
     }
     noisy = label != clean_label
@@ -58,13 +58,13 @@ def _subset_metrics(
     clean_label: NDArray[np.int64],
     noisy: NDArray[np.bool_],
 ) -> Mapping[str, float]:
-    said = predictions.prediction
+    prediction = predictions.prediction
     entropy = 1 - predictions.entropy_confidence
     return {
-        "correct_fitting": accuracy_score(said[~noisy], label[~noisy]),
-        "wrong_fitting": accuracy_score(said[noisy], label[noisy]),
-        "correction": accuracy_score(said[noisy], clean_label[noisy]),
-        "clean_accuracy": accuracy_score(said, clean_label),
+        "correct_fitting": accuracy_score(prediction[~noisy], label[~noisy]),
+        "wrong_fitting": accuracy_score(prediction[noisy], label[noisy]),
+        "correction": accuracy_score(prediction[noisy], clean_label[noisy]),
+        "clean_accuracy": accuracy_score(prediction, clean_label),
         "clean_entropy": _mean(entropy[~noisy]),
         "noisy_entropy": _mean(entropy[noisy]),
     }

@@ -18,7 +18,6 @@ LOWER_IS_BETTER = frozenset({"expected_calibration_error", "wrong_fitting"})
 _TALK_METRICS = ("accuracy", "entropy_confidence", "max_probability")
 _TALK_DATA = ("test", "train")
 _DETAILS = (
-    ("accuracy", "test"),
     ("accuracy", "test_whole"),
     ("expected_calibration_error", "test"),
     ("correct_fitting", "train"),
@@ -70,10 +69,11 @@ def talk_table(results: pd.DataFrame, checkpoint: Literal["final", "best"] = "fi
 
 
 def details_table(results: pd.DataFrame) -> Table:
-    """Give what the talk's table leaves out, for the final weights and the best on validation.
+    """Give what the talk's table leaves out.
 
-    Test accuracy on crops and on whole sequences, calibration error, and what became of the clean
-    and the corrupted training labels.
+    First its own rows for the weights that were best on validation; then, for these and the final
+    ones, accuracy on whole test sequences, calibration error, and what became of the clean and the
+    corrupted training labels.
 
     Args:
         results: one row a value, as for `talk_table`.
@@ -84,8 +84,9 @@ def details_table(results: pd.DataFrame) -> Table:
     Raises:
         ValueError: if a column or a key is missing, or a value is there twice.
     """
-    rows = [(metric, data, point) for metric, data in _DETAILS for point in ("final", "best")]
-    return _aggregate(results, rows)
+    best = [(metric, data, "best") for metric in _TALK_METRICS for data in _TALK_DATA]
+    rest = [(metric, data, point) for metric, data in _DETAILS for point in ("final", "best")]
+    return _aggregate(results, [*best, *rest])
 
 
 def check_results(results: pd.DataFrame) -> None:

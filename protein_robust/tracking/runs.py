@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from protein_robust.tracking.artifacts import copy_files, show_images
+from protein_robust.tracking.artifacts import copy_files
 from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.stores import Experiment, connect, is_reachable, sqlite_path
 
@@ -94,10 +94,6 @@ class TrainingRun:
             artifact_path: folder of the run to put them in; None for its root.
         """
         self._attempt(lambda: copy_files(self._client, self._id, paths, artifact_path))
-
-    def log_images(self, paths: Iterable[Path]) -> None:
-        """Show PNG files as image cards in the chart view, keyed by their stem."""
-        self._attempt(lambda: show_images(self._client, self._id, paths))
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the run; after a failure, close it only if the store answers again."""
