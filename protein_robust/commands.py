@@ -54,14 +54,13 @@ from protein_robust.tracking import (
 )
 
 
-def run_study(path: Path, overrides: Sequence[str], print_config: bool, jobs: int | None) -> int:
+def run_study(parsed: argparse.Namespace) -> int:
     """Carry out a study and print its table."""
-    study = load_study(path, overrides)
-    if print_config:
-        output.print(dump_yaml(study), markup=False, soft_wrap=True, end="")
-        return 0
+    study = load_study(parsed.study, parsed.overrides)
+    if parsed.print_config:
+        return _print_config(study)
     experiment, runs = _prepare(study)
-    failures = _carry_out(study, runs, experiment, jobs=jobs, evaluate=True)
+    failures = _carry_out(study, runs, experiment, jobs=parsed.jobs, evaluate=True)
     if experiment is not None:
         for run in runs:
             if run.is_done:
@@ -75,8 +74,7 @@ def train_study(parsed: argparse.Namespace) -> int:
     """Train the chosen runs of a study."""
     study = load_study(parsed.study, parsed.overrides)
     if parsed.print_config:
-        output.print(dump_yaml(study), markup=False, soft_wrap=True, end="")
-        return 0
+        return _print_config(study)
     choices: dict[str, list[Any]] = {
         "loss": [loss.label for loss in study.losses],
         "noise": [noise.name for noise in study.noise],
@@ -140,9 +138,9 @@ def _sources(parsed: argparse.Namespace) -> list[Source]:
     return named or [Source(path) for path in parsed.source]
 
 
-def evaluate_runs(folders: Sequence[Path]) -> int:
+def evaluate_runs(parsed: argparse.Namespace) -> int:
     """Evaluate trained runs again."""
-    for folder in folders:
+    for folder in parsed.run:
         run = read_run(folder)
         metrics = evaluate_run(run, load_data(run))
         if not mark_done(run):
@@ -159,9 +157,10 @@ def evaluate_runs(folders: Sequence[Path]) -> int:
     return 0
 
 
-def compare_folders(folders: Sequence[Path], target: Path | None) -> int:
+def compare_folders(parsed: argparse.Namespace) -> int:
     """Print and write the tables of finished runs."""
-    runs = find_runs(folders)
+    target = parsed.output
+    runs = find_runs(parsed.folder)
     results = collect_results(runs)
     if target is not None:
         require_place(target)
@@ -173,14 +172,16 @@ def compare_folders(folders: Sequence[Path], target: Path | None) -> int:
     return 0
 
 
-def open_ui(uri: str | None, port: int) -> int:
+def open_ui(parsed: argparse.Namespace) -> int:
     """Serve MLflow's pages until Ctrl-C."""
-    resolved = resolve_uri(uri)
-    server = serve_ui(resolved, port=port)
+    resolved = resolve_uri(parsed.uri)
+    server = serve_ui(resolved, port=parsed.port)
     try:
-        output.print(f"MLflow at http://127.0.0.1:{port} in about 15 s; Ctrl-C ends it.")
+        output.print(f"MLflow at http://127.0.0.1:{parsed.port} in about 15 s; Ctrl-C ends it.")
         for experiment_id, study in list_studies(resolved):
-            link = study_links(experiment_id, study, pages=f"http://127.0.0.1:{port}")["charts"]
+            link = study_links(experiment_id, study, pages=f"http://127.0.0.1:{parsed.port}")[
+                "charts"
+            ]
             output.print(f"  {study}: {link}", markup=False, soft_wrap=True)
         return server.wait()
     except KeyboardInterrupt:
@@ -231,6 +232,11 @@ def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
     text = dump_yaml(study)
     replace_file(study.folder / "study.yaml", lambda partial: partial.write_text(text, "utf-8"))
     return experiment, runs
+
+
+def _print_config(study: StudyConfig) -> int:
+    output.print(dump_yaml(study), markup=False, soft_wrap=True, end="")
+    return 0
 
 
 def _require_cuda() -> None:

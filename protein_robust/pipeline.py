@@ -74,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from protein_robust.errors import ConfigError, InputError, ProteinRobustError
 
     try:
-        code: int = parsed.action(parsed)
+        from protein_robust import commands
+
+        code: int = getattr(commands, parsed.action)(parsed)
     except (InputError, ConfigError) as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return 2
@@ -111,7 +113,7 @@ def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _add_study_arguments(parser)
     parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
-    parser.set_defaults(action=run_command)
+    parser.set_defaults(action="run_study")
 
 
 def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -135,7 +137,7 @@ def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
     parser.add_argument("--seed", type=int, metavar="N", help="of split and drawn families (0)")
     _add_overrides(parser)
-    parser.set_defaults(action=ingest_command)
+    parser.set_defaults(action="ingest_files")
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -150,7 +152,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--noise", action="append", metavar="NAME", help="may be given repeatedly")
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeatable")
     parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
-    parser.set_defaults(action=train_command)
+    parser.set_defaults(action="train_study")
 
 
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -160,7 +162,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         description="Evaluate the last and the best-validation network of trained runs.",
     )
     parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run")
-    parser.set_defaults(action=evaluate_command)
+    parser.set_defaults(action="evaluate_runs")
 
 
 def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -172,7 +174,7 @@ def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("folder", nargs="+", type=Path, metavar="DIR", help="of a study or a run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write; else nowhere")
-    parser.set_defaults(action=compare_command)
+    parser.set_defaults(action="compare_folders")
 
 
 def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -184,7 +186,7 @@ def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--uri", help="else $MLFLOW_TRACKING_URI, else mlflow.db of this folder")
     parser.add_argument("--port", type=_port, default=5000, help="5000 if not given")
-    parser.set_defaults(action=ui_command)
+    parser.set_defaults(action="open_ui")
 
 
 JOBS_HELP = "trainings at a time; one for each processor if not given, one on a GPU"
@@ -221,48 +223,6 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
-
-
-def run_command(parsed: argparse.Namespace) -> int:
-    """`run`."""
-    from protein_robust.commands import run_study
-
-    return run_study(parsed.study, parsed.overrides, parsed.print_config, parsed.jobs)
-
-
-def ingest_command(parsed: argparse.Namespace) -> int:
-    """`ingest`."""
-    from protein_robust.commands import ingest_files
-
-    return ingest_files(parsed)
-
-
-def train_command(parsed: argparse.Namespace) -> int:
-    """`train`."""
-    from protein_robust.commands import train_study
-
-    return train_study(parsed)
-
-
-def evaluate_command(parsed: argparse.Namespace) -> int:
-    """`evaluate`."""
-    from protein_robust.commands import evaluate_runs
-
-    return evaluate_runs(parsed.run)
-
-
-def compare_command(parsed: argparse.Namespace) -> int:
-    """`compare`."""
-    from protein_robust.commands import compare_folders
-
-    return compare_folders(parsed.folder, parsed.output)
-
-
-def ui_command(parsed: argparse.Namespace) -> int:
-    """`ui`."""
-    from protein_robust.commands import open_ui
-
-    return open_ui(parsed.uri, parsed.port)
 
 
 if __name__ == "__main__":
