@@ -13,7 +13,7 @@ from protein_robust.atomic import replace_file
 from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
-from protein_robust.ingest import IngestOptions, Source, describe, ingest
+from protein_robust.ingest import IngestOptions, Source, describe, ingest, read_manifest
 from protein_robust.report import (
     details_table,
     flat_tables,
@@ -287,9 +287,12 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     """Tables and figures of a study: printed, on disk, in MLflow."""
     runs = find_runs([study.folder])
     results, history = collect_results(runs), collect_history(runs)
-    tables = write_tables(results, study.folder)
+    subject = study.name
+    if read_manifest(study.dataset_folder)["is_synthetic"]:
+        subject += " (synthetic data)"
+    tables = write_tables(results, study.folder, subject=subject)
     figures = write_figures(results, history, study.folder / "figures")
-    _print_tables(results, study.name)
+    _print_tables(results, subject)
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:
         return

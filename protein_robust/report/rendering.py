@@ -140,12 +140,13 @@ def flat_tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: _flat(table) for name, table in tables.items()}
 
 
-def write_tables(results: pd.DataFrame, folder: Path) -> list[Path]:
+def write_tables(results: pd.DataFrame, folder: Path, *, subject: str = "") -> list[Path]:
     """Write both tables and the values they come from.
 
     Args:
         results: one row a value.
         folder: made where it is missing.
+        subject: what the results are of, put before each heading.
 
     Returns:
         ``table`` and ``details``, each ``.csv``, ``.md``, ``.html`` and ``.parquet``; then
@@ -158,7 +159,8 @@ def write_tables(results: pd.DataFrame, folder: Path) -> list[Path]:
     }
     written = []
     for name, (table, title) in tables.items():
-        written += _write_table(table, folder / name, title)
+        heading = f"{subject}: {title}" if subject else title
+        written += _write_table(table, folder / name, heading)
     path = folder / "results.parquet"
     return [*written, replace_file(path, lambda partial: results.to_parquet(partial, index=False))]
 

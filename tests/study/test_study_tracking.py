@@ -118,3 +118,18 @@ def test_a_study_that_was_finished_without_tracking_is_logged_later(
     assert {run.data.params["loss.label"] for run in runs} == {"CCE", "PSLC"}
     steps = [m.step for m in client.get_metric_history(runs[0].info.run_id, "test/accuracy")]
     assert steps == [1, 2]
+
+
+def test_the_embedded_example_is_called_synthetic_wherever_it_appears(
+    write_study: WriteStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"{{source: example, output: {tmp_path / 'dataset'}}}"
+    training = "{epochs: 1, batch_size: 64}"
+    path = write_study(data=data, training=training, losses="[cross_entropy]")
+    assert main(["run", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("synthetic data (")
+    assert "tiny (synthetic data)" in printed
+    assert "tiny (synthetic data): " in (tmp_path / "results" / "table.md").read_text()
+    manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
+    assert manifest["is_synthetic"] is True
