@@ -184,3 +184,8 @@ def test_git_keeps_no_data() -> None:
 def test_git_keeps_no_run_products() -> None:
     products = {"results", "mlruns", "mlartifacts", "mlflow.db"}
     assert [str(path) for path in tracked_files() if path.parts[0] in products] == []
+
+
+def test_the_readme_has_no_place_left_to_fill() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^[A-Z0-9_]{6,}$", text, re.MULTILINE) == []

@@ -282,7 +282,7 @@ def _run_side_by_side(
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-        _deliver(reports, on_report)
+    _deliver(reports, on_report)  # the workers have ended, so nothing is on its way any more
     return failures
 
 

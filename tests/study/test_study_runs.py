@@ -292,3 +292,12 @@ def test_data_without_a_validation_split_have_no_best_network(write_study: Write
     metrics = json.loads((runs[0].folder / "metrics.json").read_text())
     assert set(metrics) == {"final", "best_epoch"}
     assert set(metrics["final"]) == {"train", "test", "test_whole"}
+
+
+def test_each_run_side_by_side_is_reported_to_its_end(write_study: WriteStudy) -> None:
+    runs = prepared(write_study())
+    reports: list[RunReport] = []
+    assert run_all(runs, jobs=2, on_report=reports.append) == []
+    ended = [report.run.name for report in reports if report.step is None]
+    assert sorted(ended) == sorted(run.name for run in runs)
+    assert max(report.step.progress for report in reports if report.step is not None) == 1
