@@ -1,8 +1,9 @@
 """A whole study: which trainings it consists of, running them, and collecting what they gave."""
 
 from protein_robust.study.data import load_data
-from protein_robust.study.engine import Failure, RunReport, run_all, track_done
+from protein_robust.study.engine import Failure, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
+from protein_robust.study.one_run import RunReport, track_done
 from protein_robust.study.plan import (
     PlannedRun,
     plan_runs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -47,14 +48,18 @@ def is_free(folder: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("signal", ["kill", "terminate"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)],
+    ids=lambda value: getattr(value, "name", ""),
+)
 def test_workers_end_with_the_process_that_began_them(
-    long_run: subprocess.Popen[str], tmp_path: Path, signal: str
+    long_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     folders = list((tmp_path / "results" / "runs").iterdir())
     assert not any(is_free(folder) for folder in folders)
-    getattr(long_run, signal)()
-    long_run.wait(timeout=PATIENCE_SECONDS)
+    long_run.send_signal(number)
+    assert long_run.wait(timeout=PATIENCE_SECONDS) == code
     wait_until(lambda: all(is_free(folder) for folder in folders))
 
 

@@ -89,7 +89,7 @@ def test_a_study_goes_on_in_the_same_mlflow_run(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("protein_robust.study.engine.evaluate_run", interrupted)
+        patch.setattr("protein_robust.study.one_run.evaluate_run", interrupted)
         assert main(["run", str(path), "--jobs", "1"]) == 130
     client = MlflowClient(store)
     experiment = client.get_experiment_by_name("tiny").experiment_id

@@ -1,0 +1,199 @@
+"""Carry out one run in this process: train, evaluate, log, and note that it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from protein_robust.errors import InputError, ProteinRobustError
+from protein_robust.noise import read_noise
+from protein_robust.study.data import load_data
+from protein_robust.study.evaluating import Metrics, evaluate_run, mark_done
+from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.study.training import OnStep, log_record, train_run
+from protein_robust.tracking import Experiment, TrainingRun, start_run
+from protein_robust.training import StepReport
+
+SECTIONS = ("loss", "model", "training")
+"""Inputs of a run that are logged as they are."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run goes.
+
+    Attributes:
+        run: which one.
+        step: its running figures; None once it has ended.
+        failure: why it ended, where it failed.
+        seconds: from its start to its end; None before, and where its process was killed.
+    """
+
+    run: PlannedRun
+    step: StepReport | None = None
+    failure: str | None = None
+    seconds: float | None = None
+
+
+def carry_out(
+    run: PlannedRun, experiment: Experiment | None, *, on_step: OnStep, evaluate: bool
+) -> RunReport:
+    """Train a run, and evaluate it.
+
+    Args:
+        run: what to carry out; its noise is there already.
+        experiment: where MLflow keeps it; None for nowhere.
+        on_step: told the running figures.
+        evaluate: whether the trained run is evaluated, and so done.
+
+    Returns:
+        How it ended. Whatever goes wrong in one run is reported there and not raised.
+    """
+    torch.set_num_threads(run.threads)
+    started = time.perf_counter()
+    failure = None
+    try:
+        run.write()
+        with _locked(run):
+            _train_and_evaluate(run, experiment, on_step, evaluate)
+    except ProteinRobustError as error:
+        failure = str(error)
+    except Exception as error:  # noqa: BLE001  a full disk or a bug in one run must not end the others
+        trace = run.folder / "error.txt"
+        with suppress(OSError):
+            trace.write_text(traceback.format_exc(), encoding="utf-8")
+        failure = f"{type(error).__name__}: {error} (traceback in {trace})"
+    return RunReport(run, None, failure, time.perf_counter() - started)
+
+
+@contextmanager
+def _locked(run: PlannedRun) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the lock ends with this process."""
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            "a run that nobody is working on", "one that another process trains", path=run.folder
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train_and_evaluate(
+    run: PlannedRun, experiment: Experiment | None, on_step: OnStep, evaluate: bool
+) -> None:
+    data = load_data(run)
+    with _tracked(run, experiment) as tracked:
+        train_run(run, data, tracked=tracked, on_step=on_step)
+        if not evaluate:
+            return
+        metrics = evaluate_run(run, data)
+        if tracked is not None:
+            _log_outcome(run, metrics, tracked)
+    mark_done(run)
+
+
+def track_done(run: PlannedRun, experiment: Experiment) -> None:
+    """Log a finished run that the store does not have, or has only a part of.
+
+    Tracking may have been off, elsewhere, or broken off while the run was trained; its files have
+    everything.
+
+    Args:
+        run: a finished run.
+        experiment: where it shall be.
+    """
+    note = _tracking_note(run)
+    if note.get("uri") == experiment.uri and note.get("is_complete"):
+        return
+    with _tracked(run, experiment) as tracked:
+        assert tracked is not None  # there is an experiment
+        for line in (run.folder / "history.jsonl").read_text(encoding="utf-8").splitlines():
+            log_record(tracked, json.loads(line))
+        metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+        _log_outcome(run, metrics, tracked)
+
+
+@contextmanager
+def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[TrainingRun | None]:
+    """The MLflow run of a run, the same one again where it was interrupted."""
+    if experiment is None:
+        yield None
+        return
+    earlier = _tracking_note(run)
+    same_store = earlier.get("uri") == experiment.uri
+    tracked = start_run(
+        experiment,
+        run.title,
+        params=_params(run),
+        tags={"study": run.study, "run_key": run.key},
+        history_path=run.folder / "history.jsonl",
+        run_id=earlier.get("run_id") if same_store else None,
+    )
+    note = {"uri": experiment.uri, "run_id": tracked.run_id, "is_complete": False}
+    write_json(run.folder / "tracking.json", note)
+    with tracked:
+        source = str(run.dataset_folder)
+        digest = run.inputs["dataset_digest"]
+        tracked.log_dataset(
+            run.dataset_folder.name, digest=digest, source=source, context="training"
+        )
+        # Labels and crops as the network saw them: the data set's digest does not see noise.
+        noise = read_noise(run.noise_folder).manifest["digest"]
+        tracked.log_dataset(run.noise, digest=noise, source=str(run.noise_folder), context="noise")
+        yield tracked
+    note["is_complete"] = not tracked.failed
+    write_json(run.folder / "tracking.json", note)
+
+
+def _tracking_note(run: PlannedRun) -> dict[str, Any]:
+    """Where the run was tracked before, if it was."""
+    try:
+        note: dict[str, Any] = json.loads((run.folder / "tracking.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note
+
+
+def _params(run: PlannedRun) -> dict[str, Any]:
+    """Every input of the run, flat, with the names that one filters by."""
+    noise = run.inputs["noise"]
+    flat = {
+        "seed": run.seed,
+        "loss.label": run.loss_label,
+        "noise.name": run.noise,
+        "noise.kind": noise["label"]["kind"],
+        "noise.rate": noise["label"]["rate"],
+    }
+    sections = {"noise.crop": noise["crop"]} | {k: run.inputs[k] for k in SECTIONS}
+    for section, values in sections.items():
+        flat |= {f"{section}.{name}": value for name, value in values.items()}
+    return flat
+
+
+def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:
+    """The values that a run has once, and its files."""
+    values = {
+        f"{network}/{kind}_{name}": value
+        for network in ("final", "best")
+        for kind, summary in metrics.get(network, {}).items()
+        for name, value in summary.items()
+        if value is not None
+    }
+    tracked.log_metrics(values)
+    names = ("run.json", "metrics.json", "history.jsonl", "predictions.parquet")
+    tracked.log_files([run.folder / name for name in names])
+    tracked.log_files([run.noise_folder / "manifest.json"], "noise")
+    tracked.log_files([run.dataset_folder / "manifest.json"], "dataset")
+    tracked.log_files([run.folder / "checkpoints" / "last"], "checkpoint")
