@@ -260,7 +260,8 @@ def test_a_study_folder_may_be_moved(write_study: WriteStudy, tmp_path: Path) ->
     carry_out(write_study())
     (tmp_path / "results").rename(tmp_path / "moved")
     run = find_runs([tmp_path / "moved"])[0]
-    evaluate_run(run, load_data(run))
+    before = json.loads((run.folder / "metrics.json").read_text())
+    assert evaluate_run(run, load_data(run))["final"] == before["final"]
 
 
 def test_no_other_file_is_left_by_a_finished_run(write_study: WriteStudy) -> None:
