@@ -6,6 +6,7 @@ depend on how many run at a time.
 
 from __future__ import annotations
 
+import os
 import queue as queues
 import signal
 import threading
@@ -147,6 +148,18 @@ def _start_worker(steps: Queue[tuple[int, StepReport]], stop: Event) -> None:
     # all would wait for ever where the main one has stopped reading.
     steps.cancel_join_thread()
     _worker.update(steps=steps, stop=stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave as soon as the main process has been killed, be it idle or in a training.
+
+    What is half-written then has a temporary name, and the lock of the run ends with the process.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _work(number: int, run: PlannedRun, experiment: Experiment | None, evaluate: bool) -> RunReport:
@@ -159,8 +172,7 @@ def _work(number: int, run: PlannedRun, experiment: Experiment | None, evaluate:
 
 
 def _stop_if_told() -> None:
-    parent = parent_process()
-    if _worker["stop"].is_set() or parent is None or not parent.is_alive():
+    if _worker["stop"].is_set():
         raise KeyboardInterrupt
 
 

@@ -37,6 +37,12 @@ def wait_until(happens: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that train."""
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
 def is_free(folder: Path) -> bool:
     """Whether no process works on a run."""
     lock = FileLock(folder / ".lock", timeout=0)
@@ -58,20 +64,18 @@ def test_workers_end_with_the_process_that_began_them(
 ) -> None:
     folders = list((tmp_path / "results" / "runs").iterdir())
     assert not any(is_free(folder) for folder in folders)
+    workers = workers_of(long_run)
+    assert len(workers) == 2
     long_run.send_signal(number)
     assert long_run.wait(timeout=PATIENCE_SECONDS) == code
-    wait_until(lambda: all(is_free(folder) for folder in folders))
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
+    assert all(is_free(folder) for folder in folders)
 
 
 def test_a_worker_that_is_killed_is_a_failure_and_no_traceback(
     long_run: subprocess.Popen[str],
 ) -> None:
-    workers = [
-        child
-        for child in psutil.Process(long_run.pid).children()
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-    workers[0].kill()
+    workers_of(long_run)[0].kill()
     _, message = long_run.communicate(timeout=PATIENCE_SECONDS)
     assert long_run.returncode == 1
     assert "a worker process was killed" in message
