@@ -509,6 +509,7 @@ class TestPages:
         process = serve_ui(experiment.uri, port=port)
         try:
             wait_for(f"http://127.0.0.1:{port}")
+            assert process.poll() is None
         finally:
             process.terminate()
             process.wait()
@@ -525,7 +526,8 @@ class Block:
 sys.meta_path.insert(0, Block())
 import protein_robust.report, protein_robust.tracking
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_git_leaves_the_commit_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
