@@ -1,15 +1,19 @@
 """What a loss is told besides logits and labels, and the check of its inputs.
 
-The checks read shapes and dtypes only, so they cost nothing on an accelerator; the range of the
-labels is looked at on the CPU alone, because reading it from a device would wait for the device.
+The checks of each call read shapes and dtypes only, so they cost nothing on an accelerator; the
+range of the labels is looked at on the CPU alone: reading it from a device would wait for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Memory = Mapping[str, Tensor]
+"""What a loss keeps about each training example, by name; updated in place, checkpointed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +23,9 @@ class LossContext:
     Attributes:
         progress: optimiser steps, the present one counted, / steps in total, in [0, 1].
         index: positions of the examples in the training set, shape (B,), int64.
+        memory: of a loss that has one (`new_memory`); the loss reads and updates it in place.
+        teacher_logits: scores of the teacher for the same inputs, shape (B, K), floating, detached;
+            of a loss that learns from a network.
 
     Raises:
         ValueError: if a field is not as described.
@@ -30,6 +37,8 @@ class LossContext:
 
     progress: float
     index: Tensor
+    memory: Memory | None = None
+    teacher_logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check both fields, without reading the index from its device."""
@@ -41,27 +50,29 @@ class LossContext:
             )
 
 
-def checked_logits(logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
-    """Return the logits in the precision the loss is computed in, after checking the inputs.
+def check_inputs(
+    logits: Tensor, labels: Tensor, context: LossContext, *, lowest_label: int = 0
+) -> None:
+    """Refuse logits, labels or positions that do not fit each other.
 
-    Half and bfloat16 become float32, since entropies over 17,929 classes need it; float32 and
-    float64 stay as they are. NaN is not looked for: the training loop does that, on the value.
+    NaN is not looked for: it makes the value NaN, which the training loop sees. Labels on an
+    accelerator are not read either, since that would wait for it: `check_labels` does it once.
 
     Args:
         logits: unnormalised scores z, shape (B, K) with B >= 1 and K >= 2, floating.
         labels: given (possibly wrong) classes, shape (B,), int64 in [0, K).
         context: its `index` has shape (B,).
-
-    Returns:
-        Logits, shape (B, K), float32 or float64, attached to the graph.
+        lowest_label: -1 where that marks an example without label.
 
     Raises:
-        ValueError: if a shape or dtype differs, or a label on the CPU is outside [0, K).
+        ValueError: if a shape or dtype differs, or a label on the CPU is out of range.
 
     Example:
         >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
-        >>> checked_logits(torch.zeros(1, 3).half(), torch.tensor([2]), context).dtype
-        torch.float32
+        >>> check_inputs(torch.zeros(1, 3), torch.tensor([2]), context)
+        >>> check_inputs(torch.zeros(1, 3), torch.tensor([3]), context)
+        Traceback (most recent call last):
+        ValueError: Expected `labels` in [0, 3), got 3.
     """
     if logits.ndim != 2 or not logits.is_floating_point() or len(logits) < 1 or logits.shape[1] < 2:
         raise ValueError(
@@ -78,16 +89,25 @@ def checked_logits(logits: Tensor, labels: Tensor, context: LossContext) -> Tens
         raise ValueError(
             f"Expected `context.index` of shape ({num_examples},), got {_describe(context.index)}."
         )
-    if labels.device.type == "cpu":
-        _check_label_range(labels, num_classes)
-    return logits.float() if logits.dtype.itemsize < 4 else logits
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_labels(labels, num_classes, lowest=lowest_label)
 
 
-def _check_label_range(labels: Tensor, num_classes: int) -> None:
+def check_labels(labels: Tensor, num_classes: int, *, lowest: int = 0) -> None:
+    """Refuse labels that are no class. Reads them from their device, so it waits for that.
+
+    Args:
+        labels: shape (N,) with N >= 1, int64.
+        num_classes: K.
+        lowest: -1 where that marks an example without label.
+
+    Raises:
+        ValueError: if a label is out of range.
+    """
     low, high = (int(bound) for bound in labels.aminmax())
-    if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
-        raise ValueError(f"Expected `labels` in [0, {num_classes}), got {wrong}.")
+    if low < lowest or high >= num_classes:
+        wrong = low if low < lowest else high
+        raise ValueError(f"Expected `labels` in [{lowest}, {num_classes}), got {wrong}.")
 
 
 def _describe(tensor: Tensor) -> str:

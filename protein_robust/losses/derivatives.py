@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from protein_robust.losses.context import LossContext, checked_logits
+from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_choice, check_number
 
 AUTHORS_DELTA = 1e-8
@@ -133,7 +133,8 @@ class DerivativeManipulation:
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Cross entropy in nats, shape (B,), carrying the manipulated gradient of its mean."""
-        log_odds = log_odds_against(checked_logits(logits, labels, context), labels)
+        check_inputs(logits, labels, context)
+        log_odds = log_odds_against(logits, labels)
         constant = log_odds.detach()
         # The mean over B divides by B again. The difference is 0, its gradient is not.
         pull = 0.5 * len(labels) * self.weights(constant) * (log_odds - constant)

@@ -17,6 +17,7 @@ from protein_robust.losses.context import LossContext
 from protein_robust.losses.derivatives import DerivativeManipulation
 from protein_robust.losses.proselflc import ProSelfLC
 from protein_robust.losses.targets import (
+    BootstrapHard,
     BootstrapSoft,
     ConfidencePenalty,
     CrossEntropy,
@@ -54,6 +55,7 @@ LOSSES: dict[str, type] = {
     "label_smoothing": LabelSmoothing,
     "confidence_penalty": ConfidencePenalty,
     "bootstrap_soft": BootstrapSoft,
+    "bootstrap_hard": BootstrapHard,
     "proselflc": ProSelfLC,
     "derivative_manipulation": DerivativeManipulation,
 }

@@ -13,12 +13,20 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from protein_robust.losses.context import LossContext, checked_logits
+from protein_robust.errors import InputError
+from protein_robust.losses.closed_form import Rows, closed_form
+from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_choice, check_number, check_self_target
-from protein_robust.losses.terms import given_label_term, self_log_target, soft_target_term
+from protein_robust.losses.self_prediction import (
+    is_detached,
+    mix_attached,
+    mix_detached,
+    self_prediction,
+)
 
-PenaltyForm = Literal["target", "clipped"]
+PenaltyForm = Literal["target", "clipped", "regulariser"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +51,9 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
-        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
-        return given_label_term(log_probs, labels)
+        check_inputs(logits, labels, context)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        return functional.cross_entropy(logits, labels, reduction="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +95,15 @@ class LabelSmoothing:
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
-        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
-        given = given_label_term(log_probs, labels)
-        return (1 - self.epsilon) * given - self.epsilon * log_probs.mean(dim=1)
+        check_inputs(logits, labels, context)
+        return closed_form(logits, labels, self._rule)
+
+    def _rule(self, rows: Rows) -> Tensor:
+        to_uniform = rows.log_normaliser - rows.scores.mean(dim=1, keepdim=True)  # H(u, p)
+        value = (1 - self.epsilon) * rows.cross_entropy + self.epsilon * to_uniform
+        rows.gradient.sub_(self.epsilon / rows.gradient.shape[1])
+        rows.subtract(1 - self.epsilon)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +123,15 @@ class ConfidencePenalty:
     below -eps ln K. The authors report a KL divergence, which is NaN for such a target; this is the
     cross entropy. ``form="clipped"`` sets negative entries to 0, L = max(0, 1 - eps - eps p_T,y)
     H(q, p): with a detached target, or at T = 1, that is only a weight on cross entropy.
+    ``form="regulariser"`` is that of Pereyra et al., L = H(q, p) - eps H(p), whose beta is eps
+    here; at T = 1 and attached only.
 
     Attributes:
         epsilon: weight of the penalty, in [0, 1]. The default 0.25 (beta = 1/3) is the value of the
             published protein runs, which had T = 0.4.
         temperature: T of the prediction in the target, in [0.01, 1].
         detach_target: whether the target is a constant; ``None``: exactly when T < 1.
-        form: ``target`` or ``clipped``.
+        form: ``target``, ``clipped`` or ``regulariser``.
 
     Raises:
         InputError: if a parameter is not as described.
@@ -143,17 +160,43 @@ class ConfidencePenalty:
         check_number("epsilon", self.epsilon, low=0, high=1)
         check_choice("form", self.form, get_args(PenaltyForm))
         check_self_target(self.temperature, self.detach_target)
+        if self.form == "regulariser" and (self.temperature != 1 or self.detach_target):
+            raise InputError(
+                "`temperature` 1 and an attached target with `form` regulariser",
+                f"`temperature` {self.temperature:g}, `detach_target` {self.detach_target}",
+            )
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
-        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
-        log_target = self_log_target(log_probs, self.temperature, self.detach_target)
-        given = given_label_term(log_probs, labels)
-        if self.form == "clipped":
-            share_of_label = torch.exp(-given_label_term(log_target, labels))
-            return (1 - self.epsilon - self.epsilon * share_of_label).clamp(min=0) * given
-        penalty = soft_target_term(log_target.exp(), log_probs)
-        return (1 - self.epsilon) * given - self.epsilon * penalty
+        check_inputs(logits, labels, context)
+        return closed_form(logits, labels, self._clipped if self.form == "clipped" else self._rule)
+
+    def _rule(self, rows: Rows) -> Tensor:
+        own = self_prediction(rows, self.temperature)
+        given = 1.0 if self.form == "regulariser" else 1 - self.epsilon
+        value = given * rows.cross_entropy
+        value -= self.epsilon * (rows.log_normaliser - own.mean_score)
+        mix = mix_detached if is_detached(self.temperature, self.detach_target) else mix_attached
+        mix(rows, own, given=given, own_share=torch.full_like(value, -self.epsilon))
+        return value
+
+    def _clipped(self, rows: Rows) -> Tensor:
+        own = self_prediction(rows, self.temperature)
+        given = rows.cross_entropy
+        own_label = own.probs.gather(1, rows.labels)  # p_T,y
+        share = 1 - self.epsilon - self.epsilon * own_label
+        slope = torch.zeros_like(share)
+        if not is_detached(self.temperature, self.detach_target):
+            # Of the share: d p_T,y / dz = p_T,y (q - p_T) / T.
+            slope = self.epsilon * given * own_label / self.temperature * (share > 0)
+        share = share.clamp(min=0)
+        value = share * given
+        if own.probs is rows.gradient:
+            rows.gradient.mul_(share + slope)
+        else:
+            rows.gradient.mul_(share).add_(own.probs.mul_(slope))
+        rows.subtract(share + slope)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +211,7 @@ class BootstrapSoft:
     gradient is (1-eps)(p - q) + eps (p - p_T). Use it when labels are wrong and a fixed trust in
     the model is enough. A label is held against a confident prediction only above a threshold of
     eps: 0.782 for G1, 0.828 for G2 at T = 0.5, 0.674 at T = 0.2. The authors' low-temperature code
-        reports a KL
-    divergence; this is the cross entropy, with the same gradient.
+    reports a KL divergence; this is the cross entropy, with the same gradient.
 
     Attributes:
         epsilon: trust in the prediction, in [0, 1] (1 - beta of Reed et al.). The default 0.5 is
@@ -205,8 +247,61 @@ class BootstrapSoft:
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
-        log_probs = checked_logits(logits, labels, context).log_softmax(dim=1)
-        log_target = self_log_target(log_probs, self.temperature, self.detach_target)
-        given = given_label_term(log_probs, labels)
-        predicted = soft_target_term(log_target.exp(), log_probs)
-        return (1 - self.epsilon) * given + self.epsilon * predicted
+        check_inputs(logits, labels, context)
+        return closed_form(logits, labels, self._rule)
+
+    def _rule(self, rows: Rows) -> Tensor:
+        own = self_prediction(rows, self.temperature)
+        value = (1 - self.epsilon) * rows.cross_entropy
+        value += self.epsilon * (rows.log_normaliser - own.mean_score)
+        mix = mix_detached if is_detached(self.temperature, self.detach_target) else mix_attached
+        mix(rows, own, given=1 - self.epsilon, own_share=torch.full_like(value, self.epsilon))
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapHard:
+    r"""Cross entropy with a target that mixes the label with the predicted class (Boot-hard).
+
+    .. math:: \tilde q = (1-\epsilon) q + \epsilon\, \mathrm{onehot}(\arg\max p), \qquad
+              L = H(\tilde q, p), \qquad \partial L/\partial z = p - \tilde q
+
+    The predicted class has no gradient, so attached and detached are one. Use it like Boot-soft,
+    where a decision pulls more strongly than a distribution: it also sharpens what is uncertain.
+
+    Attributes:
+        epsilon: trust in the prediction, in [0, 1] (1 - beta of Reed et al.; others took beta =
+            0.8). The default 0.5 is the best of (0.125, 0.25, 0.5) for Boot-soft in the
+            ProSelfLC paper.
+
+    Raises:
+        InputError: if ``epsilon`` is outside [0, 1].
+
+    References:
+        Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2015.
+        https://arxiv.org/abs/1412.6596
+
+    Example:
+        >>> context = LossContext(progress=0.0, index=torch.tensor([0]))
+        >>> logits = torch.tensor([[3.0, 2.0, 1.0]]).log()
+        >>> BootstrapHard(epsilon=0.25)(logits, torch.tensor([1]), context)
+        tensor([0.9972])
+    """
+
+    epsilon: float = 0.5
+    batch_weighted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_number("epsilon", self.epsilon, low=0, high=1)
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
+        check_inputs(logits, labels, context)
+        return closed_form(logits, labels, self._rule)
+
+    def _rule(self, rows: Rows) -> Tensor:
+        value = (1 - self.epsilon) * rows.cross_entropy + self.epsilon * rows.log_normaliser
+        rows.subtract(1 - self.epsilon)
+        rows.subtract(self.epsilon, rows.scores.argmax(dim=1, keepdim=True))
+        return value

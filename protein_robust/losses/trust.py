@@ -1,20 +1,15 @@
-"""How far a prediction is trusted against the given label: the epsilon of ProSelfLC.
-
-Trust is a number, never a path of the gradient: both factors come back detached, so they can be
-logged and plotted as they are.
-"""
+"""How far a prediction is trusted against the given label: the epsilon of ProSelfLC."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
 from protein_robust.losses.parameters import check_choice
 
-TrustKind = Literal["entropy", "max_probability", "global"]
+TrustKind = Literal["entropy", "max_probability", "global", "local"]
 TRUST_KINDS: tuple[TrustKind, ...] = get_args(TrustKind)
 
 
@@ -45,38 +40,41 @@ def global_trust(progress: float, exp_base: float, transit_time_ratio: float) ->
     return 0.5 * (1 + math.tanh(0.5 * exp_base * (progress - transit_time_ratio)))
 
 
-def local_trust(log_probs: Tensor, kind: TrustKind) -> Tensor:
+def local_trust(
+    kind: TrustKind, *, entropy: Tensor, max_probability: Tensor, num_classes: int
+) -> Tensor:
     r"""Trust in the prediction for one example.
 
     .. math:: l(p) = 1 - H(p) / \ln K \quad\text{or}\quad \max_k p_k \quad\text{or}\quad 1
 
     At a uniform prediction the entropy kind gives 0, but the maximal probability 1/K, never 0. With
-    ``global`` only the time decides. (The local factor alone, without g, is left out: training with
-    it did not converge, by the authors' account.)
+    ``global`` only the time decides (l = 1); ``local`` is the entropy kind, for use without g.
 
     Args:
-        log_probs: log softmax (tempered, where the target is), shape (B, K), floating.
-        kind: ``entropy`` (the paper's), ``max_probability`` or ``global``.
+        kind: ``entropy`` (the paper's), ``max_probability``, ``global`` or ``local``.
+        entropy: H(p) in nats of the prediction (tempered, where the target is), any shape.
+        max_probability: max p of the same.
+        num_classes: K.
 
     Returns:
-        l, shape (B,), in [0, 1], detached, dtype of ``log_probs``.
+        l, in [0, 1], shape and dtype of ``entropy``.
 
     Raises:
-        InputError: if ``kind`` is none of the three.
+        InputError: if ``kind`` is none of the four.
 
     References:
         Wang et al., "ProSelfLC", CVPR 2021, eq. 7 (entropy). https://arxiv.org/abs/2005.03788
 
     Example:
-        >>> local_trust(torch.tensor([[0.5, 0.25, 0.25]]).log(), "max_probability")
-        tensor([0.5000])
+        >>> import torch
+        >>> facts = {"entropy": torch.tensor([0.5]), "max_probability": torch.tensor([0.7])}
+        >>> local_trust("max_probability", **facts, num_classes=3)
+        tensor([0.7000])
     """
     check_choice("trust", kind, TRUST_KINDS)
-    log_probs = log_probs.detach()
     if kind == "global":
-        return torch.ones_like(log_probs[:, 0])
+        return entropy.new_ones(entropy.shape)
     if kind == "max_probability":
-        return log_probs.amax(dim=1).exp()
-    entropy = -(log_probs.exp() * log_probs).sum(dim=1)  # (B, K) -> (B,)
+        return max_probability
     # Rounding can leave the entropy of a uniform prediction just above ln K.
-    return (1 - entropy / math.log(log_probs.shape[1])).clamp(0, 1)
+    return (1 - entropy / math.log(num_classes)).clamp(0, 1)

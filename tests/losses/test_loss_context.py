@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from protein_robust.losses import CrossEntropy, LossContext
-from protein_robust.losses.context import checked_logits
+from protein_robust.losses import CrossEntropy, LossContext, check_inputs, check_labels
 
 CONTEXT = LossContext(progress=0.0, index=torch.tensor([0, 1]))
 
@@ -60,25 +59,16 @@ def test_a_label_outside_the_classes_is_refused(labels: list[int], actual: str) 
 def test_labels_on_a_device_are_not_read() -> None:
     # The meta device holds no data: reading a value from it raises.
     labels = torch.zeros(2, dtype=torch.int64, device="meta")
-    assert checked_logits(torch.zeros(2, 3, device="meta"), labels, CONTEXT).shape == (2, 3)
+    check_inputs(torch.zeros(2, 3, device="meta"), labels, CONTEXT)
+
+
+@pytest.mark.parametrize(("labels", "actual"), [([0, 3], "3"), ([-2, 1], "-2")])
+def test_labels_can_be_checked_once_for_all(labels: list[int], actual: str) -> None:
+    with pytest.raises(ValueError, match=rf"Expected `labels` in \[-1, 3\), got {actual}\."):
+        check_labels(torch.tensor(labels), 3, lowest=-1)
 
 
 def test_a_context_of_another_batch_is_refused() -> None:
     context = LossContext(progress=0.0, index=torch.tensor([0]))
     with pytest.raises(ValueError, match=r"Expected `context\.index` of shape \(2,\), got shape"):
         CrossEntropy()(torch.zeros(2, 3), torch.tensor([0, 1]), context)
-
-
-@pytest.mark.parametrize(
-    ("given", "computed"),
-    [
-        (torch.float16, torch.float32),
-        (torch.bfloat16, torch.float32),
-        (torch.float32, torch.float32),
-        (torch.float64, torch.float64),
-    ],
-    ids=str,
-)
-def test_half_precision_is_computed_in_float32(given: torch.dtype, computed: torch.dtype) -> None:
-    logits = torch.zeros(2, 3, dtype=given)
-    assert checked_logits(logits, torch.tensor([0, 1]), CONTEXT).dtype == computed

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 from protein_robust.errors import InputError
-from protein_robust.losses import global_trust, local_trust
-from protein_robust.losses.terms import tempered_log_probs
+from protein_robust.losses import ProSelfLC, global_trust, local_trust
 from protein_robust.losses.trust import TRUST_KINDS, TrustKind
+
+
+def local(loss: ProSelfLC, logits: Tensor, progress: float = 0.5) -> Tensor:
+    """The local trust, shape (B,)."""
+    return loss.describe(logits, torch.zeros(len(logits), dtype=torch.int64), progress)[
+        "local_trust"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,43 +57,52 @@ def test_global_trust_of_a_very_steep_curve_does_not_overflow() -> None:
 def test_a_lower_temperature_sharpens_and_raises_the_trust(
     worked_logits: Tensor, temperature: float, probs: list[float], entropy_trust: float
 ) -> None:
-    tempered = tempered_log_probs(worked_logits, temperature)
-    assert tempered.exp()[0].tolist() == pytest.approx(probs, abs=1e-6)
-    assert local_trust(tempered, "entropy").item() == pytest.approx(entropy_trust, abs=1e-6)
+    highest = ProSelfLC(temperature=temperature, trust="max_probability")
+    assert local(highest, worked_logits).item() == pytest.approx(probs[0], abs=1e-6)
+    loss = ProSelfLC(temperature=temperature)
+    assert local(loss, worked_logits).item() == pytest.approx(entropy_trust, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("entropy", 0.0), ("max_probability", 1 / 17929), ("global", 1.0)]
+    ("kind", "expected"),
+    [("entropy", 0.0), ("max_probability", 1 / 17929), ("global", 1.0), ("local", 0.0)],
 )
 def test_local_trust_in_a_uniform_prediction(kind: TrustKind, expected: float) -> None:
-    log_probs = torch.zeros(1, 17929).log_softmax(dim=1)
-    assert local_trust(log_probs, kind).item() == pytest.approx(expected, abs=1e-6)
+    logits = torch.zeros(1, 17929)
+    assert local(ProSelfLC(trust=kind), logits).item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", TRUST_KINDS)
 def test_local_trust_in_a_certain_prediction_is_one(kind: TrustKind) -> None:
-    log_probs = torch.tensor([[1e4, -1e4, 0.0]]).log_softmax(dim=1)  # p exactly 1, 0, 0
-    assert local_trust(log_probs, kind).item() == 1
+    logits = torch.tensor([[1e4, -1e4, 0.0]])  # p exactly 1, 0, 0
+    assert local(ProSelfLC(trust=kind), logits).item() == 1
 
 
 @pytest.mark.parametrize("kind", TRUST_KINDS)
 def test_local_trust_stays_in_its_interval(kind: TrustKind) -> None:
     generator = torch.Generator().manual_seed(1)
     scale = torch.logspace(-6, 4, 200).unsqueeze(1)  # (200, 1): from uniform to one-hot
-    log_probs = (scale * torch.randn(200, 11, generator=generator)).log_softmax(dim=1)
-    trust = local_trust(log_probs, kind)
+    trust = local(ProSelfLC(trust=kind), scale * torch.randn(200, 11, generator=generator))
     assert trust.shape == (200,)
     assert trust.min() >= 0
     assert trust.max() <= 1
 
 
-@pytest.mark.parametrize("kind", TRUST_KINDS)
-def test_trust_is_no_path_of_the_gradient(kind: TrustKind) -> None:
-    log_probs = torch.zeros(2, 3, requires_grad=True).log_softmax(dim=1)
-    assert not local_trust(log_probs, kind).requires_grad
+def test_the_parts_of_the_trust_multiply(worked_logits: Tensor) -> None:
+    loss = ProSelfLC(exp_base=16)
+    trust = loss.describe(worked_logits, torch.tensor([2]), 0.75)
+    assert trust["global_trust"].item() == pytest.approx(0.982014, abs=1e-6)
+    assert trust["trust"].item() == pytest.approx(0.077952, abs=1e-6)
+
+
+def test_local_trust_alone_does_not_depend_on_the_time(worked_logits: Tensor) -> None:
+    loss = ProSelfLC(trust="local")
+    values = [loss.describe(worked_logits, torch.tensor([2]), t)["trust"].item() for t in (0, 1)]
+    assert values == pytest.approx([0.079380, 0.079380], abs=1e-6)
 
 
 def test_an_unknown_kind_of_trust_is_refused() -> None:
-    kind: TrustKind = "local"  # type: ignore[assignment]
-    with pytest.raises(InputError, match=r"Expected `trust` out of .*, got 'local'\."):
-        local_trust(torch.zeros(1, 2), kind)
+    kind: TrustKind = "both"  # type: ignore[assignment]
+    facts = {"entropy": torch.zeros(1), "max_probability": torch.ones(1)}
+    with pytest.raises(InputError, match=r"Expected `trust` out of .*, got 'both'\."):
+        local_trust(kind, **facts, num_classes=2)

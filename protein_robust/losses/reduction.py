@@ -1,0 +1,92 @@
+"""From one value per example to the number that a training step minimises.
+
+A batch's objective is the sum of its values over a total: the number of examples, or, for methods
+that normalise by the batch, the sum of the examples' weights. Kept apart, the two add up over the
+parts of a batch that is accumulated, and over processes: the total is always that of the *global*
+batch.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, distributed
+
+
+@runtime_checkable
+class BatchNormalised(Protocol):
+    """A loss whose gradients are divided by a sum over the batch, not by its size."""
+
+    def example_weights(self, values: Tensor) -> Tensor | None:
+        """What each example adds to that sum, from the loss's own values; None for 1 each.
+
+        Args:
+            values: what the loss returned, shape (B,), detached.
+
+        Returns:
+            Shape (B,), or None.
+        """
+
+
+def batch_total(loss: object, values: Tensor) -> Tensor:
+    """What the sum of a loss's values is divided by.
+
+    Args:
+        loss: which gave the values.
+        values: shape (B,).
+
+    Returns:
+        Number of examples, or sum of weights; shape (), float64, detached. Totals of the parts of a
+        batch add up.
+
+    Example:
+        >>> from protein_robust.losses import make_loss
+        >>> batch_total(make_loss("cross_entropy"), torch.zeros(5))
+        tensor(5., dtype=torch.float64)
+    """
+    values = values.detach()
+    weights = loss.example_weights(values) if isinstance(loss, BatchNormalised) else None
+    weights = torch.ones_like(values) if weights is None else weights
+    return weights.sum(dtype=torch.float64)
+
+
+def global_total(total: Tensor) -> Tensor:
+    """Add up a total over all processes of a distributed training; itself where there is one.
+
+    Args:
+        total: of this process, shape (), float64.
+
+    Returns:
+        Of all, shape (), at least the smallest normal number.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        total = total.clone()
+        distributed.all_reduce(total)
+    # A weight may underflow for every example of a batch: no pull then, rather than 0 / 0.
+    return total.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def batch_objective(loss: object, values: Tensor) -> Tensor:
+    """The number to call ``backward`` on, for a batch that is not accumulated.
+
+    In a distributed training gradients are averaged over processes, as `DistributedDataParallel`
+    does; the factor for that is in the result.
+
+    Args:
+        loss: which gave the values.
+        values: shape (B,), attached.
+
+    Returns:
+        Shape (), dtype of the values.
+
+    Example:
+        >>> from protein_robust.losses import make_loss
+        >>> batch_objective(make_loss("cross_entropy"), torch.tensor([1.0, 2.0]))
+        tensor(1.5000)
+    """
+    num_processes = 1
+    if distributed.is_available() and distributed.is_initialized():
+        num_processes = distributed.get_world_size()
+    total = global_total(batch_total(loss, values)) / num_processes
+    return values.sum() / total.to(values.dtype)
