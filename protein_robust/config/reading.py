@@ -25,7 +25,7 @@ from protein_robust.config.schema import (
     TrainingConfig,
 )
 from protein_robust.errors import ConfigError, InputError, Problem
-from protein_robust.losses import LOSSES, make_loss
+from protein_robust.losses import LOSSES, make_loss, teacher_of
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -68,7 +68,9 @@ def dump_yaml(study: StudyConfig) -> str:
 
 def _flat_losses(content: dict[str, Any]) -> dict[str, Any]:
     losses = [
-        {"name": loss["name"], "label": loss["label"], **loss["parameters"]}
+        {"name": loss["name"], "label": loss["label"]}
+        | ({} if loss["teacher"] is None else {"teacher": loss["teacher"]})
+        | loss["parameters"]
         for loss in content["losses"]
     ]
     return {**content, "losses": losses}
@@ -210,13 +212,16 @@ def _fields_at(place: Sequence[str]) -> list[str]:
 def _check_losses(entries: Any) -> list[Problem]:
     """Every wrong loss, also where the schema has found mistakes elsewhere."""
     problems: list[Problem] = []
+    known: dict[int, LossConfig] = {}
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         try:
             loss = LossConfig.model_validate(entry)
         except ValidationError:
             continue  # reported by the schema
         problems += _check_loss(loss, number)
-    return problems
+        if loss.name in LOSSES:
+            known[number] = loss
+    return problems + _check_teachers(known)
 
 
 def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
@@ -229,23 +234,59 @@ def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
         return [Problem(f"{key}.name", message)]
     valid = [field.name for field in dataclasses.fields(LOSSES[loss.name])]
     problems = []
-    for name, value in loss.parameters.items():
+    for name in loss.parameters:
         if name not in valid:
             nearest = get_close_matches(name, valid, n=1)
             hint = f"did you mean `{nearest[0]}`? " if nearest else ""
             listed = ", ".join(valid) or "none"
             message = f"Unknown parameter of {loss.name}; {hint}Valid: {listed}."
             problems.append(Problem(f"{key}.{name}", message))
-            continue
+    known = {name: value for name, value in loss.parameters.items() if name in valid}
+    return problems + _check_values(loss.name, known, key)
+
+
+def _check_values(loss: str, parameters: Mapping[str, Any], key: str) -> list[Problem]:
+    """Every wrong value of a loss's parameters, or of several together."""
+    try:
+        make_loss(loss, **parameters)
+        return []
+    except InputError as error:
+        whole = Problem(key, str(error))
+    problems = []
+    # What numbers may be depends on choices, which are words; so the right ones go along.
+    choices: dict[str, Any] = {}
+    for name, value in sorted(parameters.items(), key=lambda item: not isinstance(item[1], str)):
         try:
-            make_loss(loss.name, **{name: value})
+            make_loss(loss, **{**choices, name: value})
         except InputError as error:
             problems.append(Problem(f"{key}.{name}", str(error)))
-    if not problems:
-        try:
-            make_loss(loss.name, **loss.parameters)
-        except InputError as error:
-            problems.append(Problem(key, str(error)))
+        else:
+            choices |= {name: value} if isinstance(value, str) else {}
+    return problems or [whole]
+
+
+def _check_teachers(losses: Mapping[int, LossConfig]) -> list[Problem]:
+    """Losses that lack the run they learn from, or have one that is of no use to them."""
+    problems = []
+    earlier: dict[str, str] = {}  # label to name
+    for number, loss in losses.items():
+        wanted, place = teacher_of(loss.name), f"losses.{number}.teacher"
+        if wanted is None and loss.teacher is not None:
+            able = ", ".join(name for name in LOSSES if teacher_of(name))
+            message = f"Expected none, since {loss.name} learns from labels alone ({able} do not)"
+            problems.append(Problem(place, f"{message}, got {loss.teacher!r}."))
+        elif wanted is not None and loss.teacher is None:
+            message = (
+                "Expected the label of an earlier loss or the folder of a trained run, got none."
+            )
+            problems.append(Problem(place, message))
+        elif wanted == "labels" and loss.teacher in earlier:
+            name = earlier[loss.teacher]
+            if not hasattr(LOSSES[name], "new_memory"):
+                able = ", ".join(name for name in LOSSES if hasattr(LOSSES[name], "new_memory"))
+                message = f"Expected a loss that arrives at labels ({able}), got {name}."
+                problems.append(Problem(place, message))
+        earlier[loss.label] = loss.name
     return problems
 
 

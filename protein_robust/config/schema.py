@@ -153,6 +153,7 @@ class TrainingConfig(_Section):
     warmup: float = Field(0.1, ge=0, lt=1, description="fraction of the training")
     milestones: tuple[Fraction, ...] = Field((0.5, 0.75), description="of `step`, fractions")
     gamma: float = Field(0.1, gt=0, le=1, description="of `step`")
+    accumulate: Count = Field(1, description="batches whose gradients make one update")
     clip_norm: Positive | None = Field(1.0, description="of the gradient")
     checkpoint_every: Count = Field(1, description="epochs")
     evaluate_every: Count = Field(1, description="epochs")
@@ -166,6 +167,9 @@ class LossConfig(_Section):
 
     name: str
     label: Name = Field(description="as it stands in tables; the name if not given")
+    teacher: str | None = Field(
+        None, description="label of an earlier loss, or folder of a run, that this one learns from"
+    )
     parameters: dict[str, Any] = Field(description="the others keep their defaults")
 
     @model_validator(mode="before")
@@ -175,9 +179,9 @@ class LossConfig(_Section):
         entry = {"name": value} if isinstance(value, str) else value
         if not isinstance(entry, Mapping) or "name" not in entry:
             raise ValueError(f"Expected a loss with its `name`, got {value!r}.")
-        parameters = {k: v for k, v in entry.items() if k not in ("name", "label")}
-        label = entry.get("label", entry["name"])
-        return {"name": entry["name"], "label": label, "parameters": parameters}
+        own = {k: entry[k] for k in ("name", "label", "teacher") if k in entry}
+        parameters = {k: v for k, v in entry.items() if k not in own}
+        return {"label": entry["name"], **own, "parameters": parameters}
 
 
 class TrackingConfig(_Section):

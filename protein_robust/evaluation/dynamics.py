@@ -2,7 +2,8 @@
 
 On training data with known clean labels these are the six of its training dynamics ("Empirical
 analysis with 6 metrics"; Wang et al., ProSelfLC, CVPR 2021, Fig. 3); the sixth, generalisation, is
-the accuracy on the test data. All are of the network's own predictions, in evaluation mode.
+the accuracy on the test data. All are of the network's own predictions, in evaluation mode, on
+sequences that are not augmented: a crop, where cropping is the noise, is the same each time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def summarise(
         corrupted, ``correct_fitting`` (clean subset), ``wrong_fitting`` (noisy subset against
         given labels), ``correction`` (noisy subset against clean labels), ``clean_accuracy`` (all
         against clean labels), ``clean_entropy`` and ``noisy_entropy`` (mean H(p)/H(u) of either
-        subset).
+        subset). Where the loss describes its examples: the mean of each number, and the variance
+        sigma of the ``emphasis`` of derivative manipulation.
     """
     prediction = predictions.prediction
     metrics = {
@@ -46,10 +48,45 @@ def summarise(
             predictions.max_probability, prediction == label
         ),
     }
+    metrics |= {name: _mean(values) for name, values in predictions.described.items()}
+    if "emphasis" in predictions.described:
+        metrics["emphasis_variance"] = float(predictions.described["emphasis"].var())
     noisy = label != clean_label
     if noisy.any():
         metrics |= _subset_metrics(predictions, label, clean_label, noisy)
     return metrics
+
+
+NUM_BINS = 20
+"""Of the histograms of p_y, over [0, 1]."""
+
+
+def label_probability_histograms(
+    predictions: Predictions,
+    label: NDArray[np.int64],
+    clean_label: NDArray[np.int64],
+) -> dict[str, list[float]]:
+    """How the probability of the given label, p_y, is distributed (the talk's histogram).
+
+    Args:
+        predictions: of the N examples.
+        label: given classes, shape (N,), int64.
+        clean_label: classes before corruption, shape (N,), int64.
+
+    Returns:
+        Numbers of examples in `NUM_BINS` bins of equal width over [0, 1]: ``clean_histogram``, and
+        where labels were corrupted ``noisy_histogram``.
+    """
+    noisy = label != clean_label
+    subsets = {"clean_histogram": ~noisy, "noisy_histogram": noisy}
+    return {
+        name: [
+            float(count)
+            for count in np.histogram(predictions.label_probability[subset], NUM_BINS, (0, 1))[0]
+        ]
+        for name, subset in subsets.items()
+        if subset.any()
+    }
 
 
 def _subset_metrics(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from protein_robust.datasets import Batches
 from protein_robust.evaluation.confidence import entropy_confidence
+
+Describe = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""Logits (B, K) and labels (B,) to further numbers of each example, (B,), by name."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Predictions:
         max_probability: its probability, shape (N,), float64.
         entropy_confidence: 1 - H(p)/H(u), shape (N,), float64.
         label_probability: probability of the given class, shape (N,), float64.
+        described: what the loss says of each example, shapes (N,), float64, by name.
     """
 
     index: NDArray[np.int64]
@@ -31,15 +36,17 @@ class Predictions:
     max_probability: NDArray[np.float64]
     entropy_confidence: NDArray[np.float64]
     label_probability: NDArray[np.float64]
+    described: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batches: Batches) -> Predictions:
+def predict(model: nn.Module, batches: Batches, describe: Describe | None = None) -> Predictions:
     """Predict every example once, in evaluation mode.
 
     Args:
         model: maps (inputs, mask) to logits (B, K); its mode is restored afterwards.
         batches: the data.
+        describe: gives further numbers of each example; None for none.
 
     Returns:
         The predictions.
@@ -47,6 +54,7 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
     was_training = model.training
     model.eval()
     parts = []
+    names: list[str] = []
     for batch in batches.epoch(0):
         device = batch.label.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
@@ -55,9 +63,14 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
         largest, prediction = log_probs.max(dim=1)
         given = log_probs.gather(1, batch.label[:, None])[:, 0]
         numbers = [largest.exp(), entropy_confidence(log_probs), given.exp()]
+        described = {} if describe is None else describe(logits, batch.label)
+        names = list(described)
+        numbers += described.values()
         # float64 holds every class and index exactly; one copy to the host a batch.
         parts.append(torch.stack([batch.index.double(), prediction.double(), *numbers]).cpu())
     model.train(was_training)
     table = torch.cat(parts, dim=1).numpy() if parts else np.zeros((5, 0))
     table = table[:, np.argsort(table[0], kind="stable")]
-    return Predictions(table[0].astype(np.int64), table[1].astype(np.int64), *table[2:])
+    index, prediction = table[:2].astype(np.int64)
+    described_columns = dict(zip(names, table[5:], strict=True))
+    return Predictions(index, prediction, *table[2:5], described=described_columns)

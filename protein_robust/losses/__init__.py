@@ -1,20 +1,40 @@
 """Robust losses: `loss(logits, labels, context)` is one value per example, the loop reduces."""
 
+from protein_robust.losses.active_passive import (
+    ActivePassive,
+    EpsilonSoftmax,
+    NormalizedCrossEntropy,
+)
 from protein_robust.losses.closed_form import Rows, closed_form, row_chunks, softmax_rows
 from protein_robust.losses.context import LossContext, Memory, check_inputs, check_labels
-from protein_robust.losses.derivatives import (
-    DerivativeManipulation,
-    log_emphasis,
-    log_odds_against,
+from protein_robust.losses.derivatives import IMAE, DerivativeManipulation
+from protein_robust.losses.distillation import Distillation
+from protein_robust.losses.early_learning import EarlyLearningRegularization
+from protein_robust.losses.joint_optimization import CorrectedLabels, JointOptimization
+from protein_robust.losses.label_probability import (
+    GeneralizedCrossEntropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    ReverseCrossEntropy,
+    SymmetricCrossEntropy,
 )
 from protein_robust.losses.proselflc import ProSelfLC
+from protein_robust.losses.pseudo_label import PseudoLabel
 from protein_robust.losses.reduction import (
     BatchNormalised,
     batch_objective,
     batch_total,
     global_total,
 )
-from protein_robust.losses.registry import LOSSES, Loss, make_loss
+from protein_robust.losses.registry import (
+    LOSSES,
+    Described,
+    Loss,
+    RemembersExamples,
+    Teacher,
+    make_loss,
+    teacher_of,
+)
 from protein_robust.losses.targets import (
     BootstrapHard,
     BootstrapSoft,
@@ -25,19 +45,36 @@ from protein_robust.losses.targets import (
 from protein_robust.losses.trust import global_trust, local_trust
 
 __all__ = [
+    "IMAE",
     "LOSSES",
+    "ActivePassive",
     "BatchNormalised",
     "BootstrapHard",
     "BootstrapSoft",
     "ConfidencePenalty",
+    "CorrectedLabels",
     "CrossEntropy",
     "DerivativeManipulation",
+    "Described",
+    "Distillation",
+    "EarlyLearningRegularization",
+    "EpsilonSoftmax",
+    "GeneralizedCrossEntropy",
+    "JointOptimization",
     "LabelSmoothing",
     "Loss",
     "LossContext",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "Memory",
+    "NormalizedCrossEntropy",
     "ProSelfLC",
+    "PseudoLabel",
+    "RemembersExamples",
+    "ReverseCrossEntropy",
     "Rows",
+    "SymmetricCrossEntropy",
+    "Teacher",
     "batch_objective",
     "batch_total",
     "check_inputs",
@@ -46,9 +83,8 @@ __all__ = [
     "global_total",
     "global_trust",
     "local_trust",
-    "log_emphasis",
-    "log_odds_against",
     "make_loss",
     "row_chunks",
     "softmax_rows",
+    "teacher_of",
 ]

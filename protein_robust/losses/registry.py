@@ -1,21 +1,40 @@
 """The losses by name, and the one way to make one from a configuration.
 
-A new loss is a frozen dataclass with keyword fields, checked when constructed, a class attribute
-`batch_weighted` and the call of `Loss`; plus its line in `LOSSES`.
+A new loss is a frozen dataclass with keyword fields, checked when constructed, `batch_weighted` and
+the call of `Loss`; plus its line in `LOSSES`. What some losses have besides: `example_weights`
+(`BatchNormalised`), `new_memory` (`RemembersExamples`), `describe` (`Described`), and the class
+attribute `teacher`.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any, ClassVar, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from protein_robust.errors import InputError
+from protein_robust.losses.active_passive import (
+    ActivePassive,
+    EpsilonSoftmax,
+    NormalizedCrossEntropy,
+)
 from protein_robust.losses.context import LossContext
-from protein_robust.losses.derivatives import DerivativeManipulation
+from protein_robust.losses.derivatives import IMAE, DerivativeManipulation
+from protein_robust.losses.distillation import Distillation
+from protein_robust.losses.early_learning import EarlyLearningRegularization
+from protein_robust.losses.joint_optimization import CorrectedLabels, JointOptimization
+from protein_robust.losses.label_probability import (
+    GeneralizedCrossEntropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    ReverseCrossEntropy,
+    SymmetricCrossEntropy,
+)
 from protein_robust.losses.proselflc import ProSelfLC
+from protein_robust.losses.pseudo_label import PseudoLabel
 from protein_robust.losses.targets import (
     BootstrapHard,
     BootstrapSoft,
@@ -26,13 +45,11 @@ from protein_robust.losses.targets import (
 
 
 class Loss(Protocol):
-    """What the training loop needs of a loss.
+    """What the training loop needs of a loss."""
 
-    Attributes:
-        batch_weighted: whether the gradient of one example depends on the others of its batch.
-    """
-
-    batch_weighted: ClassVar[bool]
+    @property
+    def batch_weighted(self) -> bool:
+        """Whether the gradient of one example depends on the others of its batch."""
 
     def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
         """Give one value per example.
@@ -50,14 +67,68 @@ class Loss(Protocol):
         """
 
 
+@runtime_checkable
+class RemembersExamples(Protocol):
+    """A loss that keeps something about each training example, in `LossContext.memory`."""
+
+    def new_memory(
+        self, num_examples: int, num_classes: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """The memory before the training.
+
+        Args:
+            num_examples: N, of the training set.
+            num_classes: K.
+            device: where it shall be.
+
+        Returns:
+            Tensors with N rows each, by name.
+        """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A loss that can say more of an example than its value."""
+
+    def describe(self, logits: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+        """Numbers to monitor, such as the trust in each example.
+
+        Args:
+            logits: unnormalised scores z, shape (B, K), floating.
+            labels: given classes, shape (B,), int64.
+            progress: of the training, in [0, 1].
+
+        Returns:
+            Arrays of shape (B,), detached, by name.
+        """
+
+
+Teacher = Literal["network", "labels"]
+"""What a loss takes from another run: its network, or the labels that its loss arrived at."""
+
+
 LOSSES: dict[str, type] = {
     "cross_entropy": CrossEntropy,
     "label_smoothing": LabelSmoothing,
     "confidence_penalty": ConfidencePenalty,
     "bootstrap_soft": BootstrapSoft,
     "bootstrap_hard": BootstrapHard,
+    "pseudo_label": PseudoLabel,
+    "joint_optimization": JointOptimization,
+    "corrected_labels": CorrectedLabels,
+    "distillation": Distillation,
     "proselflc": ProSelfLC,
     "derivative_manipulation": DerivativeManipulation,
+    "imae": IMAE,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mean_squared_error": MeanSquaredError,
+    "generalized_cross_entropy": GeneralizedCrossEntropy,
+    "reverse_cross_entropy": ReverseCrossEntropy,
+    "symmetric_cross_entropy": SymmetricCrossEntropy,
+    "normalized_cross_entropy": NormalizedCrossEntropy,
+    "active_passive": ActivePassive,
+    "epsilon_softmax": EpsilonSoftmax,
+    "early_learning_regularization": EarlyLearningRegularization,
 }
 
 
@@ -91,6 +162,17 @@ def make_loss(name: str, **parameters: Any) -> Loss:
             raise InputError(f"a parameter of `{name}` out of {choices}", repr(parameter))
     loss: Loss = factory(**parameters)
     return loss
+
+
+def teacher_of(name: str) -> Teacher | None:
+    """What a loss of `LOSSES` takes from another run; None for nothing.
+
+    Example:
+        >>> teacher_of("cross_entropy") is None
+        True
+    """
+    teacher: Teacher | None = getattr(LOSSES[name], "teacher", None)
+    return teacher
 
 
 def _listed(word: str, choices: list[str]) -> str:

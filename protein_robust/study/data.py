@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protein_robust.datasets import SequenceBatches, SequenceDataset
 from protein_robust.errors import InputError
 from protein_robust.ingest import SPLITS, read_families, read_manifest, read_sequences
+from protein_robust.losses import check_labels
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule, Crops, draw_crops, read_noise
 from protein_robust.study.plan import PlannedRun
@@ -95,12 +96,14 @@ def load_data(run: PlannedRun) -> RunData:
         given = noise.labels.label if split == "train" else clean
         datasets[split] = SequenceDataset.from_arrow(table["sequence"], given, device=device)
         clean_label[split] = clean
+    families = read_families(run.dataset_folder)["family_accession"].to_pylist()
+    # Once for all here, since the losses do not look at labels on an accelerator.
+    check_labels(datasets["train"].label, len(families))
     rule = CropRule(**run.inputs["noise"]["crop"])
     crops = {split: noise.crops[split] for split in SPLITS if split in noise.crops}
     if rule.kind != "none":
         whole = draw_crops(datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0))
         crops["test_whole"] = whole
-    families = read_families(run.dataset_folder)["family_accession"].to_pylist()
     return RunData(datasets, clean_label, crops, rule, families, device)
 
 

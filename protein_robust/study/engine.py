@@ -49,6 +49,8 @@ def run_all(
 ) -> list[Failure]:
     """Train and evaluate runs; those that fail do not stop the others.
 
+    A run that learns from another of these comes after it.
+
     Args:
         runs: what to carry out; their noise is there already.
         jobs: how many at a time; 1 stays in this process.
@@ -63,8 +65,32 @@ def run_all(
         KeyboardInterrupt: once the running trainings have stopped at their last checkpoints.
     """
     on_report = on_report or _ignore
-    if jobs > 1 and len(runs) > 1:
-        return _run_side_by_side(runs, jobs, experiment, on_report, evaluate)
+    failures = []
+    for wave in _waves(runs):
+        if jobs > 1 and len(wave) > 1:
+            failures += _run_side_by_side(wave, jobs, experiment, on_report, evaluate)
+        else:
+            failures += _run_in_turn(wave, experiment, on_report, evaluate)
+    return failures
+
+
+def _waves(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
+    """Runs whose teachers are not waiting themselves, then those that learn from them, ..."""
+    waiting = list(runs)
+    while waiting:
+        untrained = {run.folder for run in waiting}
+        ready = [run for run in waiting if run.teacher not in untrained]
+        # A teacher stands before its pupils in a study, so there is always one that is ready.
+        yield ready
+        waiting = [run for run in waiting if run.teacher in untrained]
+
+
+def _run_in_turn(
+    runs: Sequence[PlannedRun],
+    experiment: Experiment | None,
+    on_report: OnReport,
+    evaluate: bool,
+) -> list[Failure]:
     failures = []
     for run in runs:
 

@@ -176,6 +176,8 @@ def _params(run: PlannedRun) -> dict[str, Any]:
         "noise.kind": noise["label"]["kind"],
         "noise.rate": noise["label"]["rate"],
     }
+    if "teacher" in run.inputs:
+        flat["loss.teacher"] = run.inputs["teacher"]["name"]
     sections = {"noise.crop": noise["crop"]} | {k: run.inputs[k] for k in SECTIONS}
     for section, values in sections.items():
         flat |= {f"{section}.{name}": value for name, value in values.items()}

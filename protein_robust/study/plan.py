@@ -7,6 +7,7 @@ is never mistaken for one with other inputs, and one that is finished need not b
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -31,8 +32,9 @@ from protein_robust.ingest import (
 )
 from protein_robust.losses import make_loss
 from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
+from protein_robust.training import checkpoint_digest
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
 
 
@@ -50,6 +52,7 @@ class PlannedRun:
         noise: name of the noise setting, as tables show it.
         loss_label: the loss, as tables show it.
         inputs: everything that the result depends on.
+        teacher: what this one learns from: the folder of a run, or of one checkpoint; or None.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads of the training.
     """
@@ -63,6 +66,7 @@ class PlannedRun:
     noise: str
     loss_label: str
     inputs: Mapping[str, Any]
+    teacher: Path | None
     device: str
     threads: int
 
@@ -89,9 +93,16 @@ class PlannedRun:
             "folder": self.folder.name,
             # A study's folder may be moved, so what lies in it is kept by name.
             "noise_folder": self.noise_folder.name,
+            "teacher": self._teacher_name(),
             "dataset_folder": str(self.dataset_folder.absolute()),
         }
         write_json(self.folder / "run.json", content)
+
+    def _teacher_name(self) -> str | None:
+        if self.teacher is None:
+            return None
+        is_beside = self.teacher.parent == self.folder.parent
+        return self.teacher.name if is_beside else str(self.teacher.absolute())
 
 
 RESULT_FILES = ("predictions.parquet", "metrics.json", "history.jsonl", "done.json")
@@ -111,6 +122,8 @@ def read_run(folder: Path) -> PlannedRun:
             "folder": folder,
             "noise_folder": folder.absolute().parent.parent / "noise" / content["noise_folder"],
             "dataset_folder": Path(content["dataset_folder"]),
+            # A name is that of a run beside this one; an absolute path stays what it is.
+            "teacher": content["teacher"] and folder.parent / content["teacher"],
         }
         return PlannedRun(**{**content, **places})
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -162,13 +175,19 @@ def plan_runs(study: StudyConfig, dataset_digest: str) -> list[PlannedRun]:
 
     Returns:
         The runs.
+
+    Raises:
+        InputError: if the teacher of a loss is neither an earlier loss nor a trained run.
     """
-    return [
-        _plan_run(study, dataset_digest, noise, loss, seed)
-        for noise in study.noise
-        for seed in study.seeds
-        for loss in study.losses
-    ]
+    runs = []
+    for noise in study.noise:
+        for seed in study.seeds:
+            earlier: dict[str, PlannedRun] = {}  # by label: the teachers there can be
+            for loss in study.losses:
+                run = _plan_run(study, dataset_digest, noise, loss=loss, seed=seed, earlier=earlier)
+                runs.append(run)
+                earlier[loss.label] = run
+    return runs
 
 
 def select_runs(
@@ -199,13 +218,21 @@ def select_runs(
 
 
 def _plan_run(
-    study: StudyConfig, dataset_digest: str, noise: NoiseConfig, loss: LossConfig, seed: int
+    study: StudyConfig,
+    dataset_digest: str,
+    noise: NoiseConfig,
+    *,
+    loss: LossConfig,
+    seed: int,
+    earlier: Mapping[str, PlannedRun],
 ) -> PlannedRun:
     # Defaults of the loss are written out: a changed default is another run, 12 and 12.0 are one.
-    parameters: dict[str, Any] = {
-        name: float(value) if type(value) is int else value
-        for name, value in vars(make_loss(loss.name, **loss.parameters)).items()
-    }
+    made: Any = make_loss(loss.name, **loss.parameters)
+    parameters: dict[str, Any] = {}
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        is_real = type(value) is int and field.type != "int"
+        parameters[field.name] = float(value) if is_real else value
     noise_inputs = {"crop": noise.crop.model_dump(), "label": noise.label.model_dump()}
     inputs = {
         "schema_version": SCHEMA_VERSION,
@@ -216,6 +243,12 @@ def _plan_run(
         "loss": {"name": loss.name, **parameters},
         "seed": seed,
     }
+    teacher = None
+    if loss.teacher is not None:
+        of_study = earlier.get(loss.teacher)
+        teacher = Path(loss.teacher) if of_study is None else of_study.folder
+        teacher_key = checkpoint_digest(teacher) if of_study is None else of_study.key
+        inputs["teacher"] = {"name": loss.teacher, "key": teacher_key}
     key = _digest(inputs)
     noise_key = _digest({**noise_inputs, "dataset": dataset_digest, "seed": seed})
     name = f"{slug(noise.name)}-{slug(loss.label)}-seed{seed}"
@@ -229,6 +262,7 @@ def _plan_run(
         noise=noise.name,
         loss_label=loss.label,
         inputs=inputs,
+        teacher=teacher,
         device=study.device,
         threads=study.threads,
     )

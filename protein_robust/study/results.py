@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -108,7 +109,7 @@ def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
     seen: set[tuple[str, str, int]] = set()
     for run, noise in named:
         first = cells.setdefault((noise, run.loss_label), run)
-        same = {**first.inputs, "seed": None} == {**run.inputs, "seed": None}
+        same = _without_seed(first.inputs) == _without_seed(run.inputs)
         if not same or (noise, run.loss_label, run.seed) in seen:
             raise InputError(
                 f"runs of {run.loss_label} under {noise} that differ in the seed, and in it only",
@@ -116,3 +117,9 @@ def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
             )
         seen.add((noise, run.loss_label, run.seed))
     return named
+
+
+def _without_seed(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs that are averaged have in common; a teacher has the seed of its run."""
+    teacher = inputs.get("teacher")
+    return {**inputs, "seed": None, "teacher": teacher and teacher["name"]}

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from protein_robust.atomic import replace_file
-from protein_robust.evaluation import predict, summarise
+from protein_robust.evaluation import Describe, label_probability_histograms, predict, summarise
 from protein_robust.ingest import SPLITS
-from protein_robust.losses import make_loss
+from protein_robust.losses import Described
 from protein_robust.study.data import RunData, make_model
+from protein_robust.study.objective import make_objective, run_loss
 from protein_robust.study.plan import PlannedRun
 from protein_robust.tracking import TrainingRun
-from protein_robust.training import Checkpoints, FitOptions, StepReport, fit
+from protein_robust.training import Checkpoints, FitOptions, Record, StepReport, fit
 
 OnStep = Callable[[StepReport], None]
 
@@ -50,25 +51,39 @@ class RunObserver:
             for split in ("train", "test")
         }
 
-    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
-        """The metrics of every split, by names such as ``test/accuracy``."""
-        metrics: dict[str, float] = {}
+    def evaluate(self, model: nn.Module, epoch: int) -> Record:
+        """The metrics of every split, by names such as ``test/accuracy``.
+
+        Of the training data also what the loss says of its examples (the trust in them, their
+        emphasis), and the histograms of p_y.
+        """
+        metrics: dict[str, float | list[float]] = {}
         for split in SPLITS:
             if not len(self._data.datasets[split]):
                 continue
             batches = self._data.evaluation_batches(split, self._run, self._subsets.get(split))
-            predictions = predict(model, batches)
+            describe = self._describe(epoch) if split == "train" else None
+            predictions = predict(model, batches, describe)
             label = self._data.datasets[split].label.cpu().numpy()[predictions.index]
             clean = self._data.clean_label[split][predictions.index]
             summary = summarise(predictions, label, clean)
             metrics |= {f"{split}/{name}": value for name, value in summary.items()}
+            if split == "train":
+                histograms = label_probability_histograms(predictions, label, clean)
+                metrics |= {f"train/{name}": counts for name, counts in histograms.items()}
         return metrics
+
+    def _describe(self, epoch: int) -> Describe | None:
+        loss, progress = run_loss(self._run), epoch / self._run.inputs["training"]["epochs"]
+        if not isinstance(loss, Described):
+            return None
+        return lambda logits, labels: loss.describe(logits, labels, progress)
 
     def on_step(self, report: StepReport) -> None:
         """Pass the running figures on."""
         self._on_step(report)
 
-    def on_epoch(self, record: Mapping[str, float]) -> None:
+    def on_epoch(self, record: Record) -> None:
         """Append the epoch to `history.jsonl`, and log it."""
         with (self._run.folder / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(record)) + "\n")
@@ -76,9 +91,13 @@ class RunObserver:
             log_record(self._tracked, record)
 
 
-def log_record(tracked: TrainingRun, record: Mapping[str, float]) -> None:
-    """Log an epoch of the history."""
-    metrics = {name: value for name, value in record.items() if name != "epoch"}
+def log_record(tracked: TrainingRun, record: Mapping[str, Any]) -> None:
+    """Log an epoch of the history; histograms are for figures."""
+    metrics = {
+        name: value
+        for name, value in record.items()
+        if name != "epoch" and not isinstance(value, list)
+    }
     tracked.log_epoch(int(record["epoch"]), metrics)
 
 
@@ -100,8 +119,7 @@ def train_run(
     chosen: dict[str, Any] = {k: v for k, v in settings.items() if k not in _OWN}
     options = FitOptions(**{**chosen, "milestones": tuple(chosen["milestones"])})
     model = make_model(run, data)
-    name = run.inputs["loss"]["name"]
-    loss = make_loss(name, **{k: v for k, v in run.inputs["loss"].items() if k != "name"})
+    objective = make_objective(run, data)
     checkpoints = Checkpoints(run.folder / "checkpoints", checkpoint_metadata(run, data))
     _rewrite_history(run.folder, checkpoints)
     if tracked is not None and tracked.is_resumed:
@@ -110,7 +128,7 @@ def train_run(
             log_record(tracked, record)
     fit(
         model,
-        loss,
+        objective,
         batches=data.training_batches(run),
         options=options,
         observer=RunObserver(run, data, tracked=tracked, on_step=on_step),

@@ -6,6 +6,7 @@ last in it. Loading one never executes code.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from protein_robust.errors import InputError
+from protein_robust.losses import Memory
 
 SCHEMA_VERSION = 1
+MEMORY_FILE = "memory.safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class TrainingState:
     epoch: int = 0
     best_epoch: int = 0
     best_value: float = float("-inf")
-    history: tuple[Mapping[str, float], ...] = field(default=())
+    history: tuple[Mapping[str, Any], ...] = field(default=())
 
-    def after(self, record: Mapping[str, float]) -> tuple[TrainingState, bool]:
+    def after(self, record: Mapping[str, Any]) -> tuple[TrainingState, bool]:
         """The state one epoch later, and whether that epoch is the best so far.
 
         Of equal validation accuracies the first counts.
@@ -67,6 +70,7 @@ class Checkpoints:
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None,
         state: TrainingState,
+        memory: Memory | None = None,
     ) -> None:
         """Write a checkpoint, replacing the one of the same name.
 
@@ -75,6 +79,7 @@ class Checkpoints:
             model: whose weights are kept.
             optimizer: whose state is kept; None where nobody will go on from here.
             state: how far the training has come.
+            memory: of the loss; None where it has none.
         """
         from safetensors.torch import save_file
 
@@ -85,6 +90,8 @@ class Checkpoints:
         save_file(weights, temporary / "weights.safetensors")
         if optimizer is not None:
             save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+        if memory is not None:
+            save_file(dict(memory), temporary / MEMORY_FILE)
         content = {
             "schema_version": SCHEMA_VERSION,
             "epoch": state.epoch,
@@ -96,15 +103,17 @@ class Checkpoints:
         (temporary / "checkpoint.json").write_text(json.dumps(content), encoding="utf-8")
         _replace(temporary, self.folder / name)
 
-    def history(self) -> tuple[Mapping[str, float], ...]:
+    def history(self) -> tuple[Mapping[str, Any], ...]:
         """The epochs that ``last`` has behind it; none where there is no checkpoint."""
         _restore_interrupted(self.folder / "last")
         if not (self.folder / "last").exists():
             return ()
         return tuple(read_checkpoint(self.folder / "last")["history"])
 
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Go on from ``last``: load weights and optimiser state in place.
+    def resume(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, memory: Memory | None = None
+    ) -> TrainingState:
+        """Go on from ``last``: load weights, optimiser state and the loss's memory in place.
 
         Returns:
             The state of the checkpoint; a fresh one where there is none.
@@ -127,6 +136,8 @@ class Checkpoints:
             )
         load_weights(last, model)
         _load_optimizer(optimizer, last)
+        if memory is not None:
+            load_memory(last, memory)
         best = content["best_value"]
         return TrainingState(
             content["epoch"],
@@ -157,6 +168,57 @@ def load_weights(checkpoint: Path, model: nn.Module) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise InputError("weights that fit the model", reason, path=checkpoint) from error
     return content
+
+
+def find_checkpoint(run_or_checkpoint: Path) -> Path:
+    """The folder of a checkpoint that is given as itself, or as its run (then ``last``)."""
+    is_checkpoint = (run_or_checkpoint / "checkpoint.json").exists()
+    return run_or_checkpoint if is_checkpoint else run_or_checkpoint / "checkpoints" / "last"
+
+
+def checkpoint_digest(run_or_checkpoint: Path) -> str:
+    """Sha256 of a checkpoint's weights and of what its loss remembered, hexadecimal.
+
+    Raises:
+        InputError: if there is no checkpoint.
+    """
+    folder = find_checkpoint(run_or_checkpoint)
+    digest = hashlib.sha256()
+    try:
+        digest.update((folder / "weights.safetensors").read_bytes())
+    except OSError as error:
+        raise InputError("the folder of a trained run", "no weights in it", path=folder) from error
+    if (folder / MEMORY_FILE).exists():
+        digest.update((folder / MEMORY_FILE).read_bytes())
+    return digest.hexdigest()
+
+
+def load_memory(checkpoint: Path, memory: Memory) -> None:
+    """Load what a loss remembered, in place.
+
+    Args:
+        checkpoint: folder of one checkpoint.
+        memory: of a loss with the same settings, for as many examples.
+
+    Raises:
+        InputError: if the checkpoint has none, or one of another shape.
+    """
+    kept = read_memory(checkpoint)
+    shapes = {name: tuple(tensor.shape) for name, tensor in kept.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in memory.items()}
+    if shapes != expected:
+        raise InputError(f"a memory of the shapes {expected}", f"{shapes}", path=checkpoint)
+    for name, tensor in memory.items():
+        tensor.copy_(kept[name])
+
+
+def read_memory(checkpoint: Path) -> dict[str, Tensor]:
+    """Read what a loss remembered, on the CPU.
+
+    Raises:
+        InputError: if the checkpoint has none, or it cannot be read.
+    """
+    return _read_tensors(checkpoint / MEMORY_FILE)
 
 
 def read_checkpoint(checkpoint: Path) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from protein_robust.datasets import Batch, Batches
 from protein_robust.errors import ProteinRobustError
-from protein_robust.losses import LossContext
+from protein_robust.losses import batch_objective, batch_total, global_total
 from protein_robust.training.checkpoint import Checkpoints, TrainingState
+from protein_robust.training.objective import Objective
 from protein_robust.training.schedule import FitOptions, learning_rate_factor, make_optimizer
 
-Loss = Callable[[Tensor, Tensor, LossContext], Tensor]
+Record = Mapping[str, float | list[float]]
+"""What is known of an epoch: numbers, and histograms as lists of numbers."""
 
 REPORTS_PER_EPOCH = 8
 """How often an epoch's running figures are read back from the device, which waits for it."""
@@ -63,19 +66,19 @@ class StepReport:
 class Observer(Protocol):
     """What a training tells, and asks, while it runs."""
 
-    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate(self, model: nn.Module, epoch: int) -> Record:
         """Measure the model after `epoch`; ``valid/accuracy``, if there, picks the best one."""
 
     def on_step(self, report: StepReport) -> None:
         """Take note of the running figures."""
 
-    def on_epoch(self, record: Mapping[str, float]) -> None:
+    def on_epoch(self, record: Record) -> None:
         """Take note of an epoch: ``epoch``, ``seconds``, ``train/loss``, what `evaluate` gave."""
 
 
 def fit(
     model: nn.Module,
-    loss: Loss,
+    objective: Objective,
     *,
     batches: Batches,
     options: FitOptions,
@@ -86,7 +89,7 @@ def fit(
 
     Args:
         model: maps (inputs, mask) to logits (B, K); where its weights are is where it trains.
-        loss: gives one value per example; the mean over the batch is what is minimised.
+        objective: the loss, whose mean over the batch is minimised, and what belongs to it.
         batches: the training data.
         options: how long, how fast, with what.
         observer: evaluates, and is told how it goes.
@@ -96,17 +99,16 @@ def fit(
         The state at the end, with the history of all epochs.
 
     Raises:
-        TrainingDiverged: if the loss of an epoch is not finite. The last checkpoint stays.
+        TrainingDiverged: if the loss is not finite. The last checkpoint stays.
     """
     optimizer = make_optimizer(model, options)
-    state = checkpoints.resume(model, optimizer)
+    state = checkpoints.resume(model, optimizer, objective.memory)
     for epoch in range(state.epoch, options.epochs):
         started = time.perf_counter()
         model.train()
-        mean_loss = _train_epoch(model, loss, optimizer, batches, _Place(epoch, options, observer))
-        if not math.isfinite(mean_loss):
-            raise TrainingDiverged(epoch + 1, mean_loss)
-        record = {
+        place = _Place(epoch, options, observer)
+        mean_loss = _train_epoch(model, objective, optimizer, batches, place)
+        record: dict[str, float | list[float]] = {
             "epoch": epoch + 1.0,
             "train/loss": mean_loss,
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
@@ -120,7 +122,7 @@ def fit(
         if is_best:
             checkpoints.save("best", model, None, state)
         if is_last or (epoch + 1) % options.checkpoint_every == 0:
-            checkpoints.save("last", model, optimizer, state)
+            checkpoints.save("last", model, optimizer, state, objective.memory)
         observer.on_epoch(record)
     return state
 
@@ -136,25 +138,28 @@ class _Place:
 
 def _train_epoch(
     model: nn.Module,
-    loss: Loss,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     place: _Place,
 ) -> float:
     """One pass; returns the mean loss. Sums stay on the device but for a few reports."""
-    batch_list = batches.epoch(place.epoch)
-    report_every = max(1, len(batch_list) // REPORTS_PER_EPOCH)
+    epoch = batches.epoch(place.epoch)
+    num_steps = -(-len(epoch) // place.options.accumulate)
+    report_every = max(1, num_steps // REPORTS_PER_EPOCH)
     started = time.perf_counter()
     device = next(model.parameters()).device
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, correct, examples, residues
-    for number, batch in enumerate(batch_list, start=1):
-        progress = (place.epoch + number / len(batch_list)) / place.options.epochs
+    for number, group in enumerate(_groups(epoch, place.options.accumulate), start=1):
+        progress = (place.epoch + number / num_steps) / place.options.epochs
         rate = place.options.learning_rate * learning_rate_factor(progress, place.options)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        sums += _step(model, loss, optimizer, batch, progress, place.options.clip_norm)
-        if number % report_every == 0 or number == len(batch_list):
+        for param_group in optimizer.param_groups:
+            param_group["lr"] = rate
+        sums += _step(model, objective, optimizer, group, progress, place.options.clip_norm)
+        if number % report_every == 0 or number == num_steps:
             total, correct, examples, residues = sums.tolist()
+            if not math.isfinite(total):
+                raise TrainingDiverged(place.epoch + 1, total)
             speed = residues / (time.perf_counter() - started)
             place.observer.on_step(
                 StepReport(progress, place.epoch + 1, total / examples, correct / examples, speed)
@@ -162,28 +167,59 @@ def _train_epoch(
     return float(sums[0] / sums[2])
 
 
+def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Runs of `size` batches, the last one shorter, cut as they are needed."""
+    source = iter(batches)
+    while group := list(islice(source, size)):
+        yield group
+
+
 def _step(
     model: nn.Module,
-    loss: Loss,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    group: Sequence[Batch],
     progress: float,
     clip_norm: float | None,
 ) -> Tensor:
-    """One update; returns the batch's sums of loss, correct predictions, examples and residues."""
-    device = batch.label.device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model(batch.inputs, batch.mask)
-    per_example = loss(logits, batch.label, LossContext(progress=progress, index=batch.index))
+    """One update; returns the sums of loss, correct predictions, examples and residues."""
     optimizer.zero_grad(set_to_none=True)
-    per_example.mean().backward()
+    if len(group) == 1:
+        values, logits = objective(model, group[0], progress)
+        batch_objective(objective.loss, values).backward()
+        sums = _sums(group[0], values, logits)
+    else:
+        sums = _accumulate(model, objective, group, progress)
     if clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
+    return sums
+
+
+def _accumulate(
+    model: nn.Module, objective: Objective, group: Sequence[Batch], progress: float
+) -> Tensor:
+    """Gradients of several batches as if they were one: sums first, divided once by the total."""
+    sums, total = [], []
+    for batch in group:
+        values, logits = objective(model, batch, progress)
+        values.sum().backward()
+        total.append(batch_total(objective.loss, values))
+        sums.append(_sums(batch, values, logits))
+    whole = global_total(torch.stack(total).sum())
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= whole.to(parameter.grad.dtype)
+    return torch.stack(sums).sum(dim=0)
+
+
+def _sums(batch: Batch, values: Tensor, logits: Tensor) -> Tensor:
+    """What a batch adds to the running figures, shape (4,), float64."""
     inputs = batch.inputs.numel() if batch.mask is None else batch.mask.sum()
+    device = batch.label.device
     return torch.stack(
         [
-            per_example.detach().sum().double(),
+            values.detach().sum().double(),
             (logits.detach().argmax(dim=1) == batch.label).sum().double(),
             torch.as_tensor(len(batch.label), dtype=torch.float64, device=device),
             torch.as_tensor(inputs, dtype=torch.float64, device=device),

@@ -30,6 +30,7 @@ class FitOptions:
         milestones: for ``step``: fractions of the training at which the rate is multiplied by
             ``gamma``.
         gamma: for ``step``.
+        accumulate: batches whose gradients are added up before an update, at least 1.
         clip_norm: largest 2-norm of the gradient of all weights; None for no limit.
         checkpoint_every: epochs between two checkpoints; one is always written at the end.
         evaluate_every: epochs between two evaluations; there is always one at the end.
@@ -44,6 +45,7 @@ class FitOptions:
     warmup: float = 0.1
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = 0.1
+    accumulate: int = 1
     clip_norm: float | None = 1.0
     checkpoint_every: int = 1
     evaluate_every: int = 1

@@ -238,3 +238,60 @@ def test_a_study_cannot_be_changed(minimal: Path) -> None:
 def test_the_dump_is_plain_yaml(minimal: Path) -> None:
     content = yaml.safe_load(dump_yaml(load_study(minimal)))
     assert content["losses"] == [{"name": "cross_entropy", "label": "cross_entropy"}]
+
+
+def losses(tmp_path: Path, *lines: str) -> Path:
+    """A study with these losses, the first in line 4."""
+    path = tmp_path / "losses.yaml"
+    head = ["name: x", "data: {source: example}", "noise: [{name: a}]", "losses:"]
+    path.write_text("\n".join([*head, *(f"  - {line}" for line in lines)]) + "\n")
+    return path
+
+
+def found_in(path: Path) -> list[tuple[int | None, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load_study(path)
+    return [(p.line, p.key, p.message) for p in caught.value.problems]
+
+
+def test_a_word_that_is_no_number_is_reported_at_its_own_place_only(tmp_path: Path) -> None:
+    path = losses(tmp_path, "{name: proselflc, temperature: cold, exp_base: 12}")
+    ((line, key, message),) = found_in(path)
+    assert (line, key) == (5, "losses.0.temperature")
+    assert "got 'cold'" in message
+
+
+def test_a_parameter_of_another_density_is_fine_where_that_density_is_chosen(
+    tmp_path: Path,
+) -> None:
+    path = losses(tmp_path, "{name: derivative_manipulation, density: normal, psi: 0.3}")
+    assert load_study(path).losses[0].parameters == {"density": "normal", "psi": 0.3}
+
+
+def test_the_teacher_of_a_loss_is_kept_and_written_back(tmp_path: Path) -> None:
+    path = losses(tmp_path, "cross_entropy", "{name: distillation, teacher: cross_entropy}")
+    study = load_study(path)
+    assert study.losses[1].teacher == "cross_entropy"
+    assert study.losses[1].parameters == {}
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_yaml(study))
+    assert load_study(again) == study
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["distillation"], "label of an earlier loss or the folder of a trained run, got none"),
+        (["{name: proselflc, teacher: a}"], "Expected none, since proselflc learns from labels"),
+        (
+            ["cross_entropy", "{name: corrected_labels, teacher: cross_entropy}"],
+            r"a loss that arrives at labels \(.*joint_optimization.*\), got cross_entropy",
+        ),
+    ],
+)
+def test_a_teacher_that_is_of_no_use_is_refused(
+    tmp_path: Path, lines: list[str], message: str
+) -> None:
+    ((line, key, found),) = found_in(losses(tmp_path, *lines))
+    assert (line, key) == (4 + len(lines), f"losses.{len(lines) - 1}.teacher")
+    assert re.search(message, found)

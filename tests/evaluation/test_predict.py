@@ -94,4 +94,4 @@ def test_no_gradients_are_kept() -> None:
 
 def test_no_examples_give_no_predictions() -> None:
     said = predict(Lookup(), Listed([]))
-    assert [len(values) for values in vars(said).values()] == [0] * 5
+    assert [len(values) for values in vars(said).values()] == [0] * 6

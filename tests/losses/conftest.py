@@ -8,25 +8,56 @@ import pytest
 import torch
 from torch import Tensor
 
-from protein_robust.losses import Loss, LossContext
+from protein_robust.losses import (
+    JointOptimization,
+    Loss,
+    LossContext,
+    RemembersExamples,
+    batch_objective,
+)
 
 Evaluate = Callable[..., tuple[Tensor, Tensor]]
+Contexts = Callable[..., LossContext]
+
+
+def _context(loss: Loss, logits: Tensor, progress: float = 0.0) -> LossContext:
+    """A context of its own for these rows, with whatever the loss asks for."""
+    num_rows, num_classes = logits.shape
+    memory = teacher_logits = None
+    if isinstance(loss, RemembersExamples):
+        memory = loss.new_memory(num_rows, num_classes, logits.device)
+    if getattr(loss, "teacher", None) == "labels":
+        memory = JointOptimization().new_memory(num_rows, num_classes, logits.device)
+    if getattr(loss, "teacher", None) == "network":
+        # Another network, yet one that knows of shifts and permutations what this one knows.
+        teacher_logits = -0.5 * logits.detach()
+    return LossContext(
+        progress=progress,
+        index=torch.arange(num_rows),
+        memory=memory,
+        teacher_logits=teacher_logits,
+    )
 
 
 def _evaluate(
     loss: Loss, logits: Tensor, labels: list[int], progress: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     leaf = logits.detach().clone().requires_grad_()
-    context = LossContext(progress=progress, index=torch.arange(len(labels)))
-    values = loss(leaf, torch.tensor(labels), context)
-    (gradient,) = torch.autograd.grad(values.mean(), leaf)
+    values = loss(leaf, torch.tensor(labels), _context(loss, logits, progress))
+    (gradient,) = torch.autograd.grad(batch_objective(loss, values), leaf)
     return values.detach(), gradient
 
 
 @pytest.fixture(scope="session")
 def evaluate() -> Evaluate:
-    """`evaluate(loss, logits, labels, progress=0)`: the values, and the gradient of their mean."""
+    """`evaluate(loss, logits, labels, progress=0)`: values, and gradient of the objective."""
     return _evaluate
+
+
+@pytest.fixture(scope="session")
+def make_context() -> Contexts:
+    """`make_context(loss, logits, progress=0)`: with an empty memory, or a teacher's scores."""
+    return _context
 
 
 @pytest.fixture(scope="session")

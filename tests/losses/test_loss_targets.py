@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from protein_robust.errors import InputError
 from protein_robust.losses import (
+    BootstrapHard,
     BootstrapSoft,
     ConfidencePenalty,
     CrossEntropy,
@@ -86,6 +89,46 @@ def test_pereyras_form_is_the_confidence_penalty_up_to_scale(
     assert 1.1 * values.item() == pytest.approx(0.592007, abs=1e-6)
     expected = [-0.484087, 0.330426, 0.153661]
     assert (1.1 * gradients[0]).tolist() == pytest.approx(expected, abs=1e-6)
+    own = ConfidencePenalty(epsilon=0.1, form="regulariser")
+    values, gradients = evaluate(own, worked_logits, [0])
+    assert values.item() == pytest.approx(0.592007, abs=1e-6)
+    assert gradients[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("parameters", [{"temperature": 0.5}, {"detach_target": True}])
+def test_the_regulariser_has_no_low_temperature_and_no_constant_target(
+    parameters: dict[str, Any],
+) -> None:
+    message = r"Expected `temperature` 1 and an attached target with `form` regulariser, got"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(InputError, match=message):
+            ConfidencePenalty(form="regulariser", **parameters)
+
+
+def test_hard_bootstrapping_by_hand(evaluate: Evaluate, worked_logits: Tensor) -> None:
+    # Label 1, predicted class 0: the target is 0.25, 0.75, 0.
+    values, gradients = evaluate(BootstrapHard(epsilon=0.25), worked_logits, [1])
+    assert values.item() == pytest.approx(0.997246, abs=1e-6)
+    assert gradients[0].tolist() == pytest.approx([0.25, -0.416667, 0.166667], abs=1e-6)
+
+
+def test_hard_bootstrapping_of_a_right_prediction_is_cross_entropy(
+    evaluate: Evaluate, worked_logits: Tensor
+) -> None:
+    torch.testing.assert_close(
+        evaluate(BootstrapHard(epsilon=0.7), worked_logits, [0]),
+        evaluate(CrossEntropy(), worked_logits, [0]),
+    )
+
+
+def test_soft_bootstrapping_gets_hard_as_the_temperature_falls(
+    evaluate: Evaluate, worked_logits: Tensor
+) -> None:
+    torch.testing.assert_close(
+        evaluate(BootstrapSoft(epsilon=0.3, temperature=0.01), worked_logits, [2]),
+        evaluate(BootstrapHard(epsilon=0.3), worked_logits, [2]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,6 +140,7 @@ def test_pereyras_form_is_the_confidence_penalty_up_to_scale(
         ConfidencePenalty(epsilon=0.0, temperature=0.5),
         BootstrapSoft(epsilon=0.0),
         BootstrapSoft(epsilon=0.0, temperature=0.5),
+        BootstrapHard(epsilon=0.0),
     ],
     ids=repr,
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from protein_robust.errors import InputError
 from protein_robust.losses import BootstrapSoft, CrossEntropy, Loss, ProSelfLC
 
 Evaluate = Callable[..., tuple[Tensor, Tensor]]
@@ -35,6 +38,12 @@ def detached(factory: type, **parameters: object) -> Loss:
             1.730929,
             [0.461024, 0.307349, -0.768373],
             id="detached",
+        ),
+        pytest.param(
+            ProSelfLC(exp_base=16, detach_trust=False),
+            1.730929,
+            [0.337622, 0.329892, -0.667514],
+            id="through the trust",
         ),
         # With p_T = [9, 4, 1] / 14: l = 0.244072, eps = 0.239682; the target is 0.154081, 0.068481,
         # 0.777438.
@@ -122,3 +131,49 @@ def test_a_certain_prediction_replaces_its_label_in_the_end(evaluate: Evaluate) 
     logits = torch.tensor([[100.0, 0.0, 0.0]], dtype=torch.float64)
     _, gradients = evaluate(ProSelfLC(temperature=0.5), logits, [2], progress=1.0)
     assert gradients[0].tolist() == pytest.approx([1 - 0.997527, 0, 0.997527 - 1], abs=1e-6)
+
+
+def test_the_local_kind_is_that_of_entropy_at_the_end_of_a_steep_curve(
+    evaluate: Evaluate, worked_logits: Tensor
+) -> None:
+    steep = ProSelfLC(exp_base=1e6)
+    torch.testing.assert_close(
+        evaluate(ProSelfLC(trust="local"), worked_logits, [2], progress=0.1),
+        evaluate(steep, worked_logits, [2], progress=1.0),
+    )
+
+
+@pytest.mark.parametrize(("progress", "temperature"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.25)])
+def test_a_moving_temperature_is_at_each_time_that_constant_one(
+    evaluate: Evaluate, worked_logits: Tensor, progress: float, temperature: float
+) -> None:
+    moving = ProSelfLC(temperature=1.0, final_temperature=0.25)
+    constant = detached(ProSelfLC, temperature=temperature)
+    torch.testing.assert_close(
+        evaluate(moving, worked_logits, [1], progress),
+        evaluate(constant, worked_logits, [1], progress),
+    )
+
+
+@pytest.mark.parametrize("parameters", [{"temperature": 0.5}, {"final_temperature": 0.5}])
+def test_the_gradient_cannot_pass_the_trust_and_not_the_target(parameters: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Expected `detach_trust=False` together with an attached"):
+        ProSelfLC(detach_trust=False, **parameters)
+
+
+def test_the_divergence_of_an_attached_target_could_only_weight(evaluate: Evaluate) -> None:
+    # The authors' "relative entropy" mode, KL(q~ || p), with the target attached: 0.236449 and
+    # c (p - q), c = (1 - eps) - eps p_y ln(1 + (1 - eps) / (eps p_y)) = 0.136608. It is not
+    # offered; it is our attached loss minus the entropy of the target.
+    p = torch.tensor([0.95, 0.01, 0.04], dtype=torch.float64)
+    values, gradients = evaluate(BootstrapSoft(epsilon=0.8), p.log()[None], [2])
+    target = 0.2 * torch.tensor([0.0, 0.0, 1.0]) + 0.8 * p
+    entropy = -(target * target.log()).sum()
+    assert (values.item() - entropy).item() == pytest.approx(0.236449, abs=1e-6)
+    # dH(q~)/dz = -eps sum_k (log q~_k + 1) dp_k/dz
+    slope = -0.8 * p * (target.log() - (p * target.log()).sum())
+    divergence = gradients[0] - slope
+    assert divergence.tolist() == pytest.approx([0.129778, 0.001366, -0.131144], abs=1e-6)
+    weight = 0.2 - 0.8 * 0.04 * math.log(1 + 0.2 / (0.8 * 0.04))
+    assert weight == pytest.approx(0.136608, abs=1e-6)
+    torch.testing.assert_close(divergence, weight * (p - torch.tensor([0.0, 0.0, 1.0])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -151,8 +152,8 @@ def test_validation_is_measured_whole_and_the_rest_on_the_same_part(
 ) -> None:
     measured = []
 
-    def noting(model: nn.Module, batches: SequenceBatches) -> Predictions:
-        predictions = predict(model, batches)
+    def noting(model: nn.Module, batches: SequenceBatches, *more: Any) -> Predictions:
+        predictions = predict(model, batches, *more)
         measured.append(predictions.index.tolist())
         return predictions
 

@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protein_robust.datasets import Batch
+from protein_robust.errors import InputError
 from protein_robust.losses import LossContext, make_loss
 from protein_robust.training import (
     Checkpoints,
     FitOptions,
+    Objective,
     StepReport,
     TrainingDiverged,
     TrainingState,
     fit,
     load_weights,
+    read_memory,
 )
 
 SIZES = (4, 4, 1)
@@ -112,13 +115,13 @@ Train = Callable[..., tuple[FlatLinear, TrainingState]]
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """`train(options=, loss=, batches=, observer=)`: a fresh linear model through `fit`."""
+    """`train(options=, loss= or objective=, batches=, observer=)`: a linear model in `fit`."""
 
     def run(options: FitOptions = OPTIONS, **given: Any) -> tuple[FlatLinear, TrainingState]:
         model = FlatLinear()
         state = fit(
             model,
-            given.get("loss", Watched()),
+            given.get("objective", Objective(given.get("loss", Watched()))),
             batches=given.get("batches", ImageBatches()),
             options=options,
             observer=given.get("observer", Recorder()),
@@ -274,3 +277,83 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_leaves_the_last_checkp
     model = FlatLinear()
     assert load_weights(tmp_path / "last", model)["epoch"] == 1
     assert model.linear.weight.isfinite().all()
+
+
+def test_a_loss_that_is_not_finite_is_seen_within_the_epoch(train: Train) -> None:
+    observer = Recorder()
+    with pytest.raises(TrainingDiverged):
+        train(loss=from_epoch_two(float("nan")), observer=observer)
+    # Three reports of the first epoch, and none of the second, whose first batch is seen already.
+    assert [report.epoch for report in observer.reports] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        make_loss("cross_entropy"),
+        make_loss("proselflc", temperature=0.5),
+        make_loss("derivative_manipulation", beta=12),
+        make_loss("imae", temperature=8),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+@pytest.mark.parametrize("sizes", [(4, 5), (3, 3, 3), (4, 4, 1)], ids=str)
+def test_accumulated_batches_are_one_batch(
+    train: Train, tmp_path: Path, loss: Any, sizes: tuple[int, ...]
+) -> None:
+    # The normaliser of DM and IMAE is that of the whole batch, not of each part.
+    whole, _ = train(PLAIN, loss=loss, batches=ImageBatches(sizes=(9,)))
+    (tmp_path / "last").rename(tmp_path / "whole")
+    options = FitOptions(**{**vars(PLAIN), "accumulate": len(sizes)})
+    parts, _ = train(options, loss=loss, batches=ImageBatches(sizes=sizes))
+    torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-6)
+    start = FlatLinear().linear.weight
+    assert (whole.linear.weight - start).abs().max() > 1e-3
+
+
+def test_the_last_batches_of_an_epoch_make_an_update_of_their_own(train: Train) -> None:
+    loss = Watched()
+    options = FitOptions(**{**vars(PLAIN), "accumulate": 2})
+    train(options, loss=loss)
+    # Three batches, two updates: the time is that of the update.
+    assert [context.progress for context in loss.contexts] == [0.5, 0.5, 1.0]
+
+
+def test_a_teacher_is_asked_for_the_same_inputs_and_stays_as_it_is(train: Train) -> None:
+    teacher, loss = FlatLinear().eval(), Watched()
+    before = teacher.linear.weight.clone()
+    batches = ImageBatches(sizes=(5,))
+    train(PLAIN, objective=Objective(loss, teacher=teacher), batches=batches)
+    (context,), (batch,) = loss.contexts, batches.epoch(0)
+    assert context.teacher_logits is not None
+    assert not context.teacher_logits.requires_grad
+    torch.testing.assert_close(context.teacher_logits, teacher(batch.inputs, None))
+    assert torch.equal(teacher.linear.weight, before)
+    assert teacher.linear.weight.grad is None
+
+
+@dataclass
+class Counting:
+    """Cross entropy that counts how often each example was seen."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        assert context.memory is not None
+        context.memory["times"][context.index] += 1
+        return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def test_what_a_loss_remembers_is_kept_and_comes_back(train: Train, tmp_path: Path) -> None:
+    memory = {"times": torch.zeros(9)}
+    train(objective=Objective(Counting(), memory))
+    assert memory["times"].tolist() == [4] * 9
+    assert read_memory(tmp_path / "last")["times"].tolist() == [4] * 9
+    again = {"times": torch.zeros(9)}
+    train(objective=Objective(Counting(), again))  # finished, so it is only read
+    assert again["times"].tolist() == [4] * 9
+
+
+def test_a_memory_of_another_shape_is_refused(train: Train) -> None:
+    train(objective=Objective(Counting(), {"times": torch.zeros(9)}))
+    message = r"Expected a memory of the shapes .*\(10,\).*, got .*\(9,\)"
+    with pytest.raises(InputError, match=message):
+        train(objective=Objective(Counting(), {"times": torch.zeros(10)}))

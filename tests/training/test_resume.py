@@ -17,7 +17,14 @@ from protein_robust.datasets import SequenceBatches, SequenceDataset
 from protein_robust.losses import make_loss
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule
-from protein_robust.training import Checkpoints, FitOptions, StepReport, TrainingState, fit
+from protein_robust.training import (
+    Checkpoints,
+    FitOptions,
+    Objective,
+    StepReport,
+    TrainingState,
+    fit,
+)
 
 EPOCHS = 4
 
@@ -67,7 +74,7 @@ def trained(
     model = ProtCNN(config, 3, generator=torch.Generator().manual_seed(seed))
     state = fit(
         model,
-        make_loss("proselflc"),
+        Objective(make_loss("proselflc")),
         batches=batches(seed),
         options=FitOptions(epochs=EPOCHS, **options),
         observer=Interrupting() if observer is None else observer,

@@ -1,0 +1,385 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What each loss does to the gradient
+#
+# A network learns from the *gradient* of its loss, and from nothing else. So a method against wrong
+# labels is best understood by what it does to the gradient. There are two families:
+#
+# * **target modification** changes *where* an example pulls: label smoothing (LS), confidence
+#   penalty (CP), bootstrapping (Boot-soft, Boot-hard), ProSelfLC;
+# * **example weighting** changes *how hard* it pulls: mean absolute error (MAE) and its relatives,
+#   derivative manipulation (DM), IMAE.
+#
+# Every number here is asked of the loss objects that train; no training data are needed.
+
+# %%
+import copy
+import warnings
+
+import numpy as np
+import pandas as pd
+import torch
+
+# %%
+from protein_robust.losses import LossContext, batch_objective, make_loss
+from protein_robust.losses.emphasis import Beta, General
+from protein_robust.noise import LabelRule, corrupt_labels
+from protein_robust.report import figures, loss_figures
+from protein_robust.report.loss_curves import loss_curves, loss_gradients
+
+# %%
+# %matplotlib inline
+# %config InlineBackend.print_figure_kwargs = {"dpi": 72}
+
+# %% [markdown]
+# ## Cross entropy
+#
+# The network gives scores *z*, one for each class, and p = softmax(z). The label is q: 1 for the
+# given class, 0 for all others. Cross entropy (CCE) is -log p of the given class, and its gradient
+# in the scores is simply **p - q**. A step goes the other way, q - p: up for the given class, down
+# for the others, in proportion to their probability.
+
+# %%
+logits = torch.tensor([[1 / 2, 1 / 3, 1 / 6]], dtype=torch.float64).log()
+label = torch.tensor([0])
+value, gradient = loss_gradients(make_loss("cross_entropy"), logits, label)
+worked = pd.DataFrame({"p": logits.exp()[0], "q": [1.0, 0.0, 0.0], "gradient": gradient[0]})
+print(f"loss {value.item():.6f} = log 2")
+worked.assign(**{"p - q": worked["p"] - worked["q"]}).round(6)
+
+# %% [markdown]
+# The sizes of the entries add up to 2 (1 - p_y), where p_y is the probability of the given label:
+# here 1, at most 2. So cross entropy pulls hardest where the network disagrees most with the label.
+# That is right for a difficult example, and wrong for a wrong label; the gradient alone cannot tell
+# which it is.
+
+# %% [markdown]
+# ## Target modification: another place to pull to
+#
+# Put another target q̃ in place of q. Take the example of the ProSelfLC paper: the network is sure
+# of class A, 95 %, but the label says C. With u the uniform distribution and ε = 1/4:
+
+# %%
+probs, epsilon = np.array([0.95, 0.01, 0.04]), 0.25
+given, uniform, decided = np.array([0, 0, 1]), np.full(3, 1 / 3), np.array([1, 0, 0])
+logits, label = torch.tensor(probs).log()[None], torch.tensor([2])
+
+# %%
+modified = {"CCE": make_loss("cross_entropy")}
+modified["LS"] = make_loss("label_smoothing", epsilon=epsilon)
+modified["CP"] = make_loss("confidence_penalty", epsilon=epsilon)
+modified["Boot-soft"] = make_loss("bootstrap_soft", epsilon=epsilon)
+modified["Boot-hard"] = make_loss("bootstrap_hard", epsilon=epsilon)
+modified["ProSelfLC"] = make_loss("proselflc")
+
+# %% [markdown]
+# ProSelfLC chooses ε by itself, for each example and each moment; we ask it at the end of training.
+
+# %%
+trust = modified["ProSelfLC"].describe(logits, label, progress=1.0)["trust"].item()
+targets = pd.DataFrame({"CCE": given, "LS": (1 - epsilon) * given + epsilon * uniform})
+targets["CP"] = (1 - epsilon) * given - epsilon * probs
+targets["Boot-soft"] = (1 - epsilon) * given + epsilon * probs
+targets["Boot-hard"] = (1 - epsilon) * given + epsilon * decided
+targets["ProSelfLC"] = (1 - trust) * given + trust * probs
+
+# %% [markdown]
+# Each loss is the cross entropy H(q̃, p) of the prediction with its target, as the two columns
+# show.
+
+# %%
+asked = {name: loss_gradients(loss, logits, label, progress=1.0) for name, loss in modified.items()}
+by_hand = -(targets.T @ np.log(probs))
+of_loss = pd.Series({name: values.item() for name, (values, _) in asked.items()})
+pd.DataFrame({"H(target, p)": by_hand, "value of the loss": of_loss}).round(6)
+
+# %%
+look = {"subplots": True, "layout": (1, 6), "sharey": True, "legend": False, "rot": 0}
+look |= {"figsize": (11, 2.2), "color": figures.PALETTE[0]}
+targets.index = ["A", "B", "C"]
+axes = targets.plot.bar(**look, ylabel="target")
+
+# %% [markdown]
+# LS and CP never move the largest entry away from the label: they are about confidence. CP's target
+# is negative where the prediction is large, and does not sum to 1. Boot-soft and Boot-hard give the
+# prediction a fixed share. ProSelfLC, late in training and with so confident a prediction, gives it
+# about 80 %: the target now says A.
+#
+# The step that each loss makes in the scores, the gradient with its sign turned:
+
+# %%
+steps = pd.DataFrame({name: -gradients[0] for name, (_, gradients) in asked.items()})
+steps.index = ["A", "B", "C"]
+axes = steps.plot.bar(**look | {"color": figures.PALETTE[2]}, ylabel="step in z")
+
+# %% [markdown]
+# All but ProSelfLC pull towards the wrong label with two thirds of the force of CCE or more;
+# ProSelfLC has nearly let go. Its step still points to C a little: for the network to stay with A,
+# ε must be higher than what turns the target. How much higher depends on a choice that the formula
+# of the target does not show.
+
+# %% [markdown]
+# ## Where does the gradient flow? G0, G1, G2
+#
+# The target q̃ = (1 - ε) q + ε p contains the prediction. May the gradient flow through that p, and
+# through ε, which depends on p as well? The authors' own codes have three answers:
+#
+# | | through ε | through p in the target | gradient | here |
+# |---|---|---|---|---|
+# | G0 | yes | yes | all terms | `detach_trust=False` |
+# | G1 | no | yes | (1 - ε)(p - q) + ε dH(p)/dz | default at T = 1 |
+# | G2 | no | no | p - q̃ | default at T < 1, `detach_target=True` |
+#
+# Under **G2 at temperature T = 1** the prediction cancels: p - q̃ = (1 - ε)(p - q). That is cross
+# entropy with a smaller weight, so it corrects nothing. The library says so:
+
+# %%
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    only_a_weight = make_loss("proselflc", exp_base=16, detach_target=True)
+print(caught[0].message)
+
+# %% [markdown]
+# The worked example again, with the label on the third class, three quarters through the training.
+# Divided by p - q, entry by entry, G2 at T = 1 is one and the same number, 1 - ε.
+
+# %%
+conventions = {"G0": make_loss("proselflc", exp_base=16, detach_trust=False)}
+conventions["G1"] = make_loss("proselflc", exp_base=16)
+conventions["G2, T = 1"] = only_a_weight
+conventions["G2, T = 0.5"] = make_loss("proselflc", exp_base=16, temperature=0.5)
+
+# %%
+worked = torch.tensor([[1 / 2, 1 / 3, 1 / 6]], dtype=torch.float64)
+rows = {}
+for name, loss in conventions.items():
+    rows[name] = loss_gradients(loss, worked.log(), label, progress=0.75)[1][0]
+
+# %%
+table = pd.DataFrame(rows, index=["class 1", "class 2", "class 3"]).T
+ratio = table / (worked[0].numpy() - np.array([0, 0, 1]))
+pd.concat({"gradient": table, "gradient / (p - q)": ratio}, axis=1).round(6)
+
+# %% [markdown]
+# ### Does it correct the label?
+#
+# Start at p = [0.95, 0.01, 0.04] with the wrong label C, take a fixed ε (Boot-soft, G2), and move p
+# against the gradient until it rests. Where it stays near A, the label is corrected; where it ends
+# at C, the wrong label is learnt by heart.
+
+# %%
+correcting = {}
+for temperature, eps in [(0.5, 0.9), (0.5, 0.8), (0.2, 0.8), (1.0, 0.9)]:
+    choice = {"epsilon": eps, "temperature": temperature, "detach_target": True}
+    with warnings.catch_warnings(action="ignore"):
+        correcting[f"T = {temperature}, ε = {eps}"] = make_loss("bootstrap_soft", **choice)
+
+# %%
+paths = {}
+for name, loss in correcting.items():
+    path = [torch.tensor([[0.95, 0.01, 0.04]], dtype=torch.float64)]
+    for _ in range(200):
+        path.append(path[-1] - 0.5 * loss_gradients(loss, path[-1].log(), label)[1])
+    paths[name] = torch.cat(path).numpy()
+
+# %%
+pd.DataFrame({name: path[-1] for name, path in paths.items()}, index=["A", "B", "C"]).T.round(6)
+
+# %%
+of_predicted = pd.DataFrame({name: path[:80, 0] for name, path in paths.items()})
+axis = of_predicted.plot(figsize=(6.5, 3), color=figures.PALETTE, grid=True)
+_ = axis.set(xlabel="iteration", ylabel="probability of A, predicted at first")
+
+# %% [markdown]
+# At T = 0.5 the trust must exceed 0.828, at T = 0.2 only 0.674; at T = 1 no ε below 1 suffices. So
+# with G2 it is the *low temperature* that corrects: p_T is sharper than p and pulls p towards it.
+# With G1 the entropy term does that, above ε = 0.782. The figure "ε > 0.5 changes the class" is
+# about the target alone.
+
+# %% [markdown]
+# ## ProSelfLC: trust over time
+#
+# ε = g(t) l(p). The trust in the model, g, grows with time along a logistic curve; the trust in a
+# prediction, l, is 1 minus its entropy over the largest possible one. Both must be high: an early
+# prediction is not believed, nor an unsure one.
+
+# %%
+loss_figures.trust_over_time(make_loss("proselflc"))
+
+# %% [markdown]
+# A low temperature sharpens the prediction before it is judged: with ten classes, max p = 0.8 then
+# earns nearly full trust.
+
+# %%
+loss_figures.trust_over_time(make_loss("proselflc", temperature=0.5))
+
+# %% [markdown]
+# ## Example weighting: another force
+#
+# Now keep the direction p - q and ask how hard each example pulls, given p_y. Standard practice
+# designs a loss (left) and takes its derivative (middle) as it comes. **Derivative manipulation**
+# designs the middle panel. Right: the same force as a factor on cross entropy's.
+
+# %%
+weighting = {"CCE": make_loss("cross_entropy"), "MAE": make_loss("mean_absolute_error")}
+weighting["MSE"] = make_loss("mean_squared_error")
+weighting["GCE"] = make_loss("generalized_cross_entropy", q=0.7)
+weighting["IMAE"] = make_loss("imae", temperature=8)
+weighting["DM"] = make_loss("derivative_manipulation", lam=1, beta=16)
+loss_figures.loss_shapes(weighting)
+
+# %% [markdown]
+# Cross entropy pulls hardest at p_y = 0, where wrong labels gather. MAE ignores those, but pulls
+# softly everywhere: with many classes every p_y begins near 0, and little is learnt. DM and IMAE
+# pull hard in the middle. They are divided by their sum over the batch, so that the step does not
+# fade as examples are fitted. The loss that they show is that of cross entropy, for a reason given
+# below.
+#
+# Two numbers sum up a curve. The **emphasis mode** is the p_y that pulls hardest; the **emphasis
+# variance** says how differently examples are treated, here for p_y uniform on (0, 1) and the area
+# under the curve set to 1.
+
+# %%
+curves = loss_curves(weighting, num_points=1000)
+force = curves.pivot(index="label_probability", columns="loss", values="magnitude")[[*weighting]]
+summary = pd.DataFrame({"mode": force.idxmax(), "largest": force.max(), "area": force.mean()})
+summary.assign(variance=(force / force.mean()).var(ddof=0)).round(3)
+
+# %% [markdown]
+# A density of derivative manipulation, exp(β p^λ (1 - p)), has its mode at λ / (λ + 1): the more
+# wrong labels, the larger λ. β sets the variance: near 0 all examples count alike. Cross entropy
+# and MAE are densities too (beta densities), and can be compared on the same footing.
+
+# %%
+densities = {"CCE": Beta(alpha=1, eta=2), "MAE": Beta(alpha=2, eta=2)}
+choices = [(0, 2), (0.5, 12), (1, 8), (1, 16), (2, 12)]
+densities |= {f"DM λ = {lam}, β = {beta}": General(lam=lam, beta=beta) for lam, beta in choices}
+loss_figures.emphasis_densities(densities)
+
+# %% [markdown]
+# ### "If you don't have a loss, the derivative of what would you get?"
+#
+# Of nothing that one could write down usefully: the loss with DM's gradient is infinite. None is
+# needed. Training only uses gradients, so the library returns a *surrogate*: its value is the cross
+# entropy, for the log, and its gradient is the one that was designed. Three examples, one batch:
+
+# %%
+probs = torch.tensor([[1 / 2, 1 / 3, 1 / 6], [0.05, 0.9, 0.05], [0.9, 0.05, 0.05]]).double()
+logits, labels = probs.log().requires_grad_(), torch.zeros(3, dtype=torch.int64)
+context = LossContext(progress=0.5, index=torch.arange(3))
+loss = make_loss("derivative_manipulation", lam=0.5, beta=12)
+values = loss(logits, labels, context)
+batch_objective(loss, values).backward()
+
+# %%
+table = pd.DataFrame({"p_y": probs[:, 0], "value": values.detach(), "-log p_y": -probs[:, 0].log()})
+table["|gradient|"] = logits.grad.abs().sum(dim=1)
+columns = ["dL/dz 1", "dL/dz 2", "dL/dz 3"]
+table.join(pd.DataFrame(logits.grad.numpy(), columns=columns)).round(6)
+
+# %% [markdown]
+# The forces add up to 1 in every batch, however well it is fitted. The second example, with p_y =
+# 0.05, gets a seventh of the whole although its loss is by far the largest. So do not judge DM by
+# its loss curve: it may rise while DM does what it should.
+#
+# ### Examples that are fitted already
+#
+# As p_y goes to 1, the density of DM goes to exp(0) = 1, not to 0: by the published equation a
+# perfectly fitted example keeps pulling and its scores grow without end. The authors' code lets the
+# pull fade once 1 - p_y is about 1e-8. That is `vanish_at_one`, on by default. Below, the force
+# against the lead of the label's score over those of two other classes:
+
+# %%
+lead = torch.linspace(0, 30, 121, dtype=torch.float64)
+logits, labels = torch.stack([lead, 0 * lead, 0 * lead], dim=1), torch.zeros(121, dtype=torch.int64)
+fading = {"CCE": make_loss("cross_entropy")}
+fading["DM"] = make_loss("derivative_manipulation", normalisation="integral", vanish_at_one=False)
+fading["DM, vanish_at_one"] = make_loss("derivative_manipulation", normalisation="integral")
+
+# %%
+forces = {name: loss_gradients(loss, logits, labels)[1] for name, loss in fading.items()}
+forces = pd.DataFrame({name: x.abs().sum(dim=1) for name, x in forces.items()}, index=lead.numpy())
+look = {"figsize": (6.5, 3), "color": figures.PALETTE, "style": ["-", "-", "--"], "grid": True}
+axis = forces.plot(**look, logy=True, ylim=(1e-3, 5))
+_ = axis.set(xlabel="lead of the label's score", ylabel="L1 norm of the gradient")
+
+# %% [markdown]
+# ## What becomes of wrong labels
+#
+# A small network, 1500 points in five classes, 40 % of the labels wrong. The points are **made up**
+# and the numbers say nothing about proteins; they show the mechanism. Four losses, the same start.
+
+# %%
+rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+clean_label = rng.integers(5, size=1500)
+noise = corrupt_labels(clean_label, 5, rule=LabelRule("symmetric", 0.4), rng=rng)
+centres = torch.randn(5, 20, generator=generator)
+points = centres[torch.from_numpy(clean_label)] + torch.randn(1500, 20, generator=generator)
+labels, index = torch.from_numpy(noise.label), torch.arange(1500)
+
+# %%
+compared = {"CCE": make_loss("cross_entropy"), "Boot-soft": make_loss("bootstrap_soft")}
+compared["ProSelfLC"] = make_loss("proselflc", temperature=0.5)
+compared["DM"] = make_loss("derivative_manipulation", lam=1, beta=16)
+
+# %%
+torch.manual_seed(0)
+layers = torch.nn.Linear(20, 128), torch.nn.ReLU(), torch.nn.Linear(128, 5)
+models = {name: copy.deepcopy(torch.nn.Sequential(*layers)) for name in compared}
+optimisers = {name: torch.optim.Adam(model.parameters(), 2e-3) for name, model in models.items()}
+
+# %%
+for step in range(1, 301):
+    for name, loss in compared.items():
+        values = loss(models[name](points), labels, LossContext(progress=step / 300, index=index))
+        optimisers[name].zero_grad()
+        batch_objective(loss, values).backward()
+        optimisers[name].step()
+
+# %%
+found = {name: model(points).detach().softmax(dim=1) for name, model in models.items()}
+frames = {name: pd.DataFrame({"label_probability": p[index, labels]}) for name, p in found.items()}
+frame = pd.concat(frames, names=["loss", "example"]).reset_index()
+frame["is_corrupted"] = noise.is_corrupted[frame["example"]]
+loss_figures.label_probability_histogram(frame)
+
+# %% [markdown]
+# With cross entropy right and wrong labels overlap: it is learning the wrong ones by heart. The
+# others keep more of them near 0, where they can be told apart: DM, which ignores what is there,
+# nearly all, and ProSelfLC, which comes to trust its own prediction, most. Over the wrong labels:
+
+# %%
+wrong, true_label = noise.is_corrupted, torch.from_numpy(clean_label)
+chosen = {name: probs.argmax(dim=1)[wrong] for name, probs in found.items()}
+fitted = {name: (x == labels[wrong]).double().mean().item() for name, x in chosen.items()}
+mended = {name: (x == true_label[wrong]).double().mean().item() for name, x in chosen.items()}
+pd.DataFrame({"predicted as given": fitted, "predicted as they were": mended}).round(3)
+
+# %% [markdown]
+# ## Which loss when
+#
+# * **Labels are right**: `cross_entropy`, the reference for all others. If confidence is too high,
+#   `label_smoothing` or `confidence_penalty`; neither corrects a label.
+# * **Wrong labels, to be mended**: `proselflc` with a `temperature` of at most 0.5 trusts the label
+#   early and the prediction late. `bootstrap_soft` at low `temperature` has a fixed ε instead; mind
+#   the thresholds above.
+# * **Wrong labels, to be ignored**: `derivative_manipulation`, or `imae` with one parameter less.
+#   The more noise, the larger λ.
+# * **The same with an ordinary, bounded loss**: `generalized_cross_entropy`, between cross entropy
+#   (q near 0) and mean absolute error (q = 1).
+# * **Few classes and much noise**: `mean_absolute_error`; with many classes it hardly learns.
+#
+# The best parameters depend on how much noise there is (B of ProSelfLC, λ and β of DM): choose them
+# on validation data with labels that can be trusted. Then compare methods as in `01_first_study`,
+# with several seeds and against cross entropy.
