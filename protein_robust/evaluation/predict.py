@@ -72,5 +72,11 @@ def predict(model: nn.Module, batches: Batches, describe: Describe | None = None
     table = torch.cat(parts, dim=1).numpy() if parts else np.zeros((5, 0))
     table = table[:, np.argsort(table[0], kind="stable")]
     index, prediction = table[:2].astype(np.int64)
-    described_columns = dict(zip(names, table[5:], strict=True))
-    return Predictions(index, prediction, *table[2:5], described=described_columns)
+    return Predictions(
+        index=index,
+        prediction=prediction,
+        max_probability=table[2],
+        entropy_confidence=table[3],
+        label_probability=table[4],
+        described=dict(zip(names, table[5:], strict=True)),
+    )

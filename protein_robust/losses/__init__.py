@@ -10,6 +10,7 @@ from protein_robust.losses.context import LossContext, Memory, check_inputs, che
 from protein_robust.losses.derivatives import IMAE, DerivativeManipulation
 from protein_robust.losses.distillation import Distillation
 from protein_robust.losses.early_learning import EarlyLearningRegularization
+from protein_robust.losses.emphasis import EmphasisDensity, emphasis_variance
 from protein_robust.losses.joint_optimization import CorrectedLabels, JointOptimization
 from protein_robust.losses.label_probability import (
     GeneralizedCrossEntropy,
@@ -24,7 +25,7 @@ from protein_robust.losses.reduction import (
     BatchNormalised,
     batch_objective,
     batch_total,
-    global_total,
+    global_divisor,
 )
 from protein_robust.losses.registry import (
     LOSSES,
@@ -58,6 +59,7 @@ __all__ = [
     "Described",
     "Distillation",
     "EarlyLearningRegularization",
+    "EmphasisDensity",
     "EpsilonSoftmax",
     "GeneralizedCrossEntropy",
     "JointOptimization",
@@ -80,7 +82,8 @@ __all__ = [
     "check_inputs",
     "check_labels",
     "closed_form",
-    "global_total",
+    "emphasis_variance",
+    "global_divisor",
     "global_trust",
     "local_trust",
     "make_loss",

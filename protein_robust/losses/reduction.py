@@ -51,27 +51,28 @@ def batch_total(loss: object, values: Tensor) -> Tensor:
     return weights.sum(dtype=torch.float64)
 
 
-def global_total(total: Tensor) -> Tensor:
-    """Add up a total over all processes of a distributed training; itself where there is one.
+def global_divisor(total: Tensor) -> Tensor:
+    """What a process divides the sum of its values by, given its total.
+
+    In a distributed training that is the total of all processes over their number, since
+    `DistributedDataParallel` averages the gradients over processes.
 
     Args:
         total: of this process, shape (), float64.
 
     Returns:
-        Of all, shape (), at least the smallest normal number.
+        Shape (), float64, at least the smallest normal number of float32.
     """
     if distributed.is_available() and distributed.is_initialized():
         total = total.clone()
         distributed.all_reduce(total)
+        total /= distributed.get_world_size()
     # A weight may underflow for every example of a batch: no pull then, rather than 0 / 0.
     return total.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def batch_objective(loss: object, values: Tensor) -> Tensor:
     """The number to call ``backward`` on, for a batch that is not accumulated.
-
-    In a distributed training gradients are averaged over processes, as `DistributedDataParallel`
-    does; the factor for that is in the result.
 
     Args:
         loss: which gave the values.
@@ -85,8 +86,5 @@ def batch_objective(loss: object, values: Tensor) -> Tensor:
         >>> batch_objective(make_loss("cross_entropy"), torch.tensor([1.0, 2.0]))
         tensor(1.5000)
     """
-    num_processes = 1
-    if distributed.is_available() and distributed.is_initialized():
-        num_processes = distributed.get_world_size()
-    total = global_total(batch_total(loss, values)) / num_processes
-    return values.sum() / total.to(values.dtype)
+    divisor = global_divisor(batch_total(loss, values))
+    return values.sum() / divisor.to(values.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def loss_shapes(
 
     curves = loss_curves(losses, num_classes=num_classes, progress=progress)
     styles = loss_styles(losses)
-    figure = Figure(figsize=(10.8, 4.0), layout="constrained")
+    figure = Figure(figsize=(10.8, 3.7 + 0.06 * len(losses)), layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, (column, title, label) in zip(axes, _SHAPES, strict=True):
         _draw_shapes(axis, curves, column, styles)
@@ -273,14 +274,15 @@ def _finish(axis: Axes, *, title: str, x: str, y: str) -> None:
 
 def _caption(figure: Figure, notes: Sequence[str]) -> None:
     """Say above the panels what to know of them."""
-    figure.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left", color="0.3")
+    lines = [textwrap.fill(note, 150) for note in notes]
+    figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left", color="0.3")
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
     """Put one legend under all panels."""
     handles, labels = axis.get_legend_handles_labels()
-    num_rows = -(-len(labels) // 6)
-    columns = -(-len(labels) // num_rows)
+    fitting = max(1, min(6, 150 // (6 + max(map(len, labels)))))
+    columns = -(-len(labels) // -(-len(labels) // fitting))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )

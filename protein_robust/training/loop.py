@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from protein_robust.datasets import Batch, Batches
 from protein_robust.errors import ProteinRobustError
-from protein_robust.losses import batch_objective, batch_total, global_total
+from protein_robust.losses import batch_objective, batch_total, global_divisor
 from protein_robust.training.checkpoint import Checkpoints, TrainingState
 from protein_robust.training.objective import Objective
 from protein_robust.training.schedule import FitOptions, learning_rate_factor, make_optimizer
@@ -206,10 +206,10 @@ def _accumulate(
         values.sum().backward()
         total.append(batch_total(objective.loss, values))
         sums.append(_sums(batch, values, logits))
-    whole = global_total(torch.stack(total).sum())
+    divisor = global_divisor(torch.stack(total).sum())
     for parameter in model.parameters():
         if parameter.grad is not None:
-            parameter.grad /= whole.to(parameter.grad.dtype)
+            parameter.grad /= divisor.to(parameter.grad.dtype)
     return torch.stack(sums).sum(dim=0)
 
 
