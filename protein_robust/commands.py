@@ -30,6 +30,7 @@ from protein_robust.study import (
     evaluate_run,
     find_runs,
     load_data,
+    losses_of,
     mark_done,
     plan_runs,
     prepare_data,
@@ -165,7 +166,8 @@ def compare_folders(parsed: argparse.Namespace) -> int:
     if target is not None:
         require_place(target)
         written = write_tables(results, target)
-        written += write_figures(results, collect_history(runs), target)
+        losses = losses_of(runs)
+        written += write_figures(results, collect_history(runs), target, losses=losses)
     _print_tables(results, f"{len(runs)} runs")
     if target is not None:
         output.print(f"tables and figures: {target}", markup=False, soft_wrap=True)
@@ -291,7 +293,7 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     if read_manifest(study.dataset_folder)["is_synthetic"]:
         subject += " (synthetic data)"
     tables = write_tables(results, study.folder, subject=subject)
-    figures = write_figures(results, history, study.folder / "figures")
+    figures = write_figures(results, history, study.folder / "figures", losses=losses_of(runs))
     _print_tables(results, subject)
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:

@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from protein_robust.report import method_comparison, training_dynamics, write_figures
+from protein_robust.losses import Loss, make_loss
+from protein_robust.report import (
+    method_comparison,
+    training_dynamics,
+    trust_and_emphasis,
+    write_figures,
+)
 from protein_robust.report.figures import PALETTE, loss_styles
 
 RESULT_COLUMNS = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
@@ -158,3 +164,46 @@ class TestFiles:
         first = write_figures(results(), history(), tmp_path / "a")
         second = write_figures(results(), history(), tmp_path / "b")
         assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+    def test_what_losses_say_and_their_shapes_are_drawn_where_there_is_something(
+        self, tmp_path: Path
+    ) -> None:
+        noise = "crop + symmetric 0.4"
+        frame = with_described(history((noise,)))
+        losses: dict[str, Loss] = {"SCE": make_loss("symmetric_cross_entropy")}
+        written = write_figures(results(), frame, tmp_path, losses=losses)
+        names = [path.stem for path in written if path.suffix == ".png"]
+        assert names[2:] == [
+            "label_probability_crop_symmetric_0.4",
+            "trust_and_emphasis_crop_symmetric_0.4",
+            "loss_shapes",
+        ]
+
+    def test_losses_that_have_no_shape_alone_are_not_drawn(self, tmp_path: Path) -> None:
+        losses: dict[str, Loss] = {"KD": make_loss("distillation")}
+        written = write_figures(results(), history(), tmp_path, losses=losses)
+        assert "loss_shapes" not in {path.stem for path in written}
+
+
+def with_described(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with the trust of one loss, and histograms of two bins."""
+    frame = frame.copy()
+    frame["train/trust"] = np.where(frame["loss"] == "CE", 0.1 * frame["epoch"], np.nan)
+    for name in ("clean", "noisy"):
+        frame[f"train/{name}_histogram"] = [[3.0, 1.0]] * len(frame)
+    return frame
+
+
+@pytest.mark.slow
+class TestTrustAndEmphasis:
+    def test_only_losses_that_have_it_are_drawn_and_named(self) -> None:
+        figure = trust_and_emphasis(with_described(history()))["crop"]
+        (axis,) = figure.axes
+        assert axis.get_title(loc="left") == "Trust in the prediction"
+        (line,) = axis.get_lines()
+        assert list(line.get_ydata()) == pytest.approx([0.1, 0.2, 0.3])
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["CE"]
+
+    def test_without_such_values_there_is_none(self) -> None:
+        assert trust_and_emphasis(history()) == {}

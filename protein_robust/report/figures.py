@@ -5,26 +5,23 @@ Figures are made without pyplot, so nothing here depends on a display or on what
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from protein_robust.atomic import replace_file
 from protein_robust.report.tables import check_results
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 110
 # Okabe and Ito, "Color Universal Design", 2008, without the yellow, too pale for a line on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINE_STYLES = ("-", "--", ":")
+LINE_STYLES = ("-", "--", ":", "-.")
 
 _PANELS = (
     ("train/correct_fitting", "Correct fitting", "accuracy on clean train labels"),
@@ -33,6 +30,13 @@ _PANELS = (
     ("train/clean_entropy", "Entropy of clean subset", "mean H(p)/H(u)"),
     ("train/noisy_entropy", "Entropy of noisy subset", "mean H(p)/H(u)"),
     ("test/accuracy", "Generalisation", "test accuracy"),
+)
+_DESCRIBED = (
+    ("train/trust", "Trust in the prediction", "mean $\\epsilon = g(t) \\, l(p)$"),
+    ("train/global_trust", "Trust in the network", "$g(t)$"),
+    ("train/local_trust", "Trust in an example", "mean $l(p)$"),
+    ("train/emphasis", "Emphasis", "mean weight $w(p_y)$"),
+    ("train/emphasis_variance", "Emphasis variance", "$\\sigma$ of $w(p_y)$"),
 )
 _BARS = (
     ("accuracy", "Test accuracy"),
@@ -78,6 +82,36 @@ def training_dynamics(
     Raises:
         ValueError: if ``noise``, ``loss``, ``seed`` or ``epoch`` is missing.
     """
+    return _curves_by_noise(history, _PANELS, styles or {})
+
+
+def trust_and_emphasis(
+    history: pd.DataFrame, styles: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Figure]:
+    """Draw what the losses say of the training examples over the epochs.
+
+    For ProSelfLC the trust epsilon and its two factors, g(t) and l(p); for derivative manipulation
+    the weights and their variance.
+
+    Args:
+        history: one row for each noise, loss, seed and epoch, one column for each metric.
+        styles: colour and line of each loss; by default `loss_styles` of this history.
+
+    Returns:
+        A figure for each noise setting that has any of these values.
+
+    Raises:
+        ValueError: if ``noise``, ``loss``, ``seed`` or ``epoch`` is missing.
+    """
+    return _curves_by_noise(history, _DESCRIBED, styles or {})
+
+
+def _curves_by_noise(
+    history: pd.DataFrame,
+    all_panels: Sequence[tuple[str, str, str]],
+    styles: Mapping[str, tuple[str, str]],
+) -> dict[str, Figure]:
+    """Draw those panels of which there are values, a figure for each noise setting."""
     keys = ("noise", "loss", "seed", "epoch")
     missing = [name for name in keys if name not in history.columns]
     if missing:
@@ -88,7 +122,9 @@ def training_dynamics(
     styles = styles or loss_styles(history["loss"])
     figures = {}
     for noise, part in history.groupby("noise", sort=False):
-        panels = [panel for panel in _PANELS if panel[0] in part and part[panel[0]].notna().any()]
+        panels = [
+            panel for panel in all_panels if panel[0] in part and part[panel[0]].notna().any()
+        ]
         if panels:
             figures[str(noise)] = _draw_dynamics(part, panels, styles, title=str(noise))
     return figures
@@ -129,31 +165,8 @@ def method_comparison(
     for axis, (metric, title) in zip(axes, bars, strict=True):
         _draw_bars(axis, of_test[of_test["metric"] == metric], styles, noises=_order(of_test))
         axis.set_title(title, loc="left", fontsize=10)
-    _add_legend(figure, axes[0], num_entries=len(styles))
+    _add_legend(figure, axes)
     return figure
-
-
-def write_figures(results: pd.DataFrame, history: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw everything there are values for, each loss in one colour throughout.
-
-    Args:
-        results: one row a value.
-        history: one row for each noise, loss, seed and epoch.
-        folder: made where it is missing.
-
-    Returns:
-        The files: each figure as ``.png`` and ``.svg``, ``method_comparison`` first.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    styles = loss_styles([*results["loss"], *history["loss"]])
-    comparison = method_comparison(results, styles=styles)
-    figures = {} if comparison is None else {"method_comparison": comparison}
-    for noise, figure in training_dynamics(history, styles).items():
-        figures[_new_name(f"training_dynamics_{noise}", figures)] = figure
-    written = []
-    for name, figure in figures.items():
-        written += [_save(figure, folder / f"{name}.png"), _save(figure, folder / f"{name}.svg")]
-    return written
 
 
 def _draw_dynamics(
@@ -174,7 +187,7 @@ def _draw_dynamics(
     for axis, (column, name, label) in zip(axes, panels, strict=False):
         _draw_curves(axis, history, column, styles)
         axis.set_title(name, loc="left", fontsize=10)
-        if not column.endswith("entropy"):
+        if column.endswith(("fitting", "correction", "accuracy")):
             axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_ylabel(label, fontsize=8)
         axis.set_xlabel("epoch", fontsize=8)
@@ -183,7 +196,7 @@ def _draw_dynamics(
     num_seeds = history["seed"].nunique()
     note = f" (mean ± sample sd over {num_seeds} seeds)" if num_seeds > 1 else ""
     figure.suptitle(title + note, fontsize=11, x=0.01, ha="left")
-    _add_legend(figure, axes[0], num_entries=len(styles))
+    _add_legend(figure, axes[: len(panels)])
     return figure
 
 
@@ -194,7 +207,10 @@ def _draw_curves(
     from matplotlib.ticker import MaxNLocator
 
     for loss, (colour, line) in styles.items():
-        groups = history[history["loss"] == loss].groupby("epoch")[column]
+        part = history[history["loss"] == loss].dropna(subset=[column])
+        if part.empty:
+            continue  # and no line in the legend
+        groups = part.groupby("epoch")[column]
         mean, spread = groups.mean(), groups.std(ddof=1)
         # One epoch makes no line, so a short curve shows its points.
         marker = "o" if len(mean) < 3 else None
@@ -224,7 +240,7 @@ def _draw_bars(
         groups = values[values["loss"] == loss].groupby("noise")["value"]
         mean, spread = groups.mean().reindex(noises), groups.std(ddof=1).reindex(noises)
         at = np.arange(len(noises)) + (place - (len(styles) - 1) / 2) * width
-        hatch = {"-": None, "--": "//", ":": ".."}[line]
+        hatch = {"-": None, "--": "//", ":": "..", "-.": "xx"}[line]
         axis.bar(at, mean, width * 0.9, color=colour, hatch=hatch, label=loss)
         has_spread = spread.notna().to_numpy()
         axis.errorbar(
@@ -253,30 +269,18 @@ def _tidy(axis: Axes) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _add_legend(figure: Figure, axis: Axes, *, num_entries: int) -> None:
-    """Put one legend under all panels."""
-    handles, labels = axis.get_legend_handles_labels()
-    columns = min(max(num_entries, 1), 6)
+def _add_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Put one legend of all panels under them."""
+    entries: dict[str, Artist] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    columns = min(max(len(entries), 1), 6)
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
     )
-
-
-def _new_name(name: str, taken: Iterable[str]) -> str:
-    """Make a file name of words and underscores that is not taken yet."""
-    stem = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")
-    made, number = stem, 2
-    while made in set(taken):
-        made, number = f"{stem}_{number}", number + 1
-    return made
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Write a figure so that the same values give the same bytes."""
-    import matplotlib as mpl
-
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    with mpl.rc_context({"svg.hashsalt": path.name}):
-        return replace_file(
-            path, lambda partial: figure.savefig(partial, dpi=DPI, metadata=metadata)
-        )

@@ -191,7 +191,7 @@ def label_probability_histogram(frame: pd.DataFrame, *, num_bins: int = 20) -> F
         value = frame["label_probability"][~is_allowed].iloc[0]
         raise ValueError(f"Expected `label_probability` in [0, 1], got {value!r}")
     groups = list(frame.groupby("loss", sort=False))
-    num_rows = -(-len(groups) // 3)
+    num_rows = -(-len(groups) // (3 if len(groups) <= 9 else 5))
     num_columns = -(-len(groups) // num_rows)
     figure = Figure(figsize=(3.6 * num_columns, 2.6 * num_rows + 0.4), layout="constrained")
     axes = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False).ravel()

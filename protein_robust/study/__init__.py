@@ -3,6 +3,7 @@
 from protein_robust.study.data import load_data
 from protein_robust.study.engine import Failure, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
+from protein_robust.study.objective import losses_of
 from protein_robust.study.one_run import RunReport, track_done
 from protein_robust.study.plan import (
     PlannedRun,
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate_run",
     "find_runs",
     "load_data",
+    "losses_of",
     "mark_done",
     "plan_runs",
     "prepare_data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ def run_loss(run: PlannedRun) -> Loss:
     """The loss of a run, with all its parameters."""
     parameters = {name: value for name, value in run.inputs["loss"].items() if name != "name"}
     return make_loss(run.inputs["loss"]["name"], **parameters)
+
+
+def losses_of(runs: Sequence[PlannedRun]) -> dict[str, Loss]:
+    """The losses of some runs, by label; of runs with the same label the first counts."""
+    by_label: dict[str, Loss] = {}
+    for run in runs:
+        by_label.setdefault(run.loss_label, run_loss(run))
+    return by_label
 
 
 def make_objective(run: PlannedRun, data: RunData) -> Objective:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from protein_robust.evaluation import Predictions, summarise
+from protein_robust.evaluation import Predictions, label_probability_histograms, summarise
 
 # In turn: right, wrong, corrected, fitted, right, corrected, right.
 PREDICTION = np.array([0, 2, 0, 0, 1, 2, 0])
@@ -69,3 +69,35 @@ def test_an_empty_split_has_no_numbers() -> None:
     metrics = summarise(predictions(none), LABEL[none], CLEAN[none])
     assert metrics.keys() == GENERAL
     assert all(math.isnan(value) for value in metrics.values())
+
+
+def test_what_a_loss_says_of_its_examples_is_averaged() -> None:
+    said = Predictions(
+        *(np.arange(7), PREDICTION, LARGEST, SURE, SURE),
+        described={"trust": np.array([0, 0, 0, 0, 0, 0, 0.7]), "emphasis": np.arange(7.0)},
+    )
+    metrics = summarise(said, LABEL, CLEAN)
+    assert metrics["trust"] == pytest.approx(0.1)
+    assert metrics["emphasis"] == pytest.approx(3)
+    assert metrics["emphasis_variance"] == pytest.approx(4)  # (9 + 4 + 1) * 2 / 7
+
+
+def test_histograms_count_clean_and_noisy_labels_apart() -> None:
+    histograms = label_probability_histograms(predictions(), LABEL, CLEAN)
+    # Clean: 0.9, 0.1, 0.8, 0.7; noisy: 0.2, 0.3, 0.4; bins of 0.05, each with its lower edge.
+    places = {
+        name: [place for place, count in enumerate(counts) for _ in range(int(count))]
+        for name, counts in histograms.items()
+    }
+    assert {name: len(counts) for name, counts in histograms.items()} == {
+        "clean_histogram": 20,
+        "noisy_histogram": 20,
+    }
+    assert len(places["clean_histogram"]) == 4
+    assert len(places["noisy_histogram"]) == 3
+    middles = [(place + 0.5) / 20 for place in places["noisy_histogram"]]
+    assert middles == pytest.approx([0.2, 0.3, 0.4], abs=0.051)
+
+
+def test_without_corrupted_labels_there_is_one_histogram() -> None:
+    assert set(label_probability_histograms(predictions(), CLEAN, CLEAN)) == {"clean_histogram"}

@@ -95,3 +95,13 @@ def test_no_gradients_are_kept() -> None:
 def test_no_examples_give_no_predictions() -> None:
     said = predict(Lookup(), Listed([]))
     assert [len(values) for values in vars(said).values()] == [0] * 6
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_described_stands_in_the_same_order(order: list[list[int]]) -> None:
+    def describe(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"label": labels, "first": logits[:, 0]}
+
+    said = predict(Lookup(), Listed(order), describe)
+    assert said.described["label"].tolist() == LABEL.tolist()
+    np.testing.assert_allclose(said.described["first"], LOGITS[:, 0])
