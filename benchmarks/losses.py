@@ -7,7 +7,6 @@ hits all alike; only ratios are meant to be read. Nothing is printed that was no
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import sys
@@ -23,7 +22,16 @@ from torch.nn import functional
 
 # From this folder, where a script finds its neighbours.
 from training_step import make_batches
-from turns import interleave, keep_freed_memory, peak_bytes, ratio, spread
+from turns import (
+    Seconds,
+    Table,
+    interleave,
+    keep_freed_memory,
+    peak_bytes,
+    ratio,
+    show,
+    spread,
+)
 
 from protein_robust.datasets import Batch
 from protein_robust.errors import InputError
@@ -44,7 +52,6 @@ SETTINGS = (("quick start", 32, 100, 32), ("quick start", 32, 100, 256), ("large
 BASELINE = "F.cross_entropy"
 LABEL_ENTRIES = 16
 """Classes of each corrected label, for a loss that learns from labels."""
-Table = list[dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,9 @@ def make_case(
         memory = loss.new_memory(num_examples, num_classes, index.device)
     elif teacher == "labels":
         size = min(LABEL_ENTRIES, num_classes)
-        classes = torch.stack([torch.randperm(num_classes, generator=generator)[:size]
-                               for _ in range(num_examples)])  # fmt: skip
+        # Distinct in each row, as they are in a label memory.
+        first = torch.randint(num_classes, (num_examples, 1), generator=generator)
+        classes = (first + torch.arange(size)) % num_classes
         shares = torch.rand(num_examples, size, generator=generator).softmax(dim=1)
         memory = {"classes": classes.int().to(index.device), "shares": shares.to(index.device)}
     if teacher == "network":
@@ -163,6 +171,16 @@ def random_case(options: Namespace, title: str) -> tuple[Case, Tensor, Tensor]:
 def pace(options: Namespace) -> dict[str, Any]:
     """How long and where is measured, for `interleave`."""
     return {"rounds": options.rounds, "warmup": options.warmup, "device": options.device}
+
+
+def columns(seconds: Seconds, name: str) -> dict[str, object]:
+    """Of something that was timed, and of the baseline."""
+    return {
+        "loss": name,
+        "ms": 1000 * statistics.median(seconds[name]),
+        "ratio": ratio(seconds, name, BASELINE),
+        "quartiles": spread(seconds, name, BASELINE),
+    }
 
 
 def forward_backward(
@@ -191,12 +209,7 @@ def measure_alone(options: Namespace) -> Table:
                     torch.compile(case.__call__, dynamic=False), logits, labels
                 )
         seconds = interleave(runs, **pace(options))
-        row = {
-            "loss": title,
-            "ms": 1000 * statistics.median(seconds[title]),
-            "ratio": ratio(seconds, title, BASELINE),
-            "quartiles": spread(seconds, title, BASELINE),
-        }
+        row = columns(seconds, title)
         if options.compile:
             first, other = f"{title}, compiled", f"{BASELINE}, compiled"
             row |= {
@@ -241,15 +254,7 @@ def measure_step(options: Namespace, width: int) -> Table:
             BASELINE: training_step(deepcopy(model), Case(None, case.context), batch),
             title: training_step(deepcopy(model), case, batch),
         }
-        seconds = interleave(runs, **pace(options))
-        table.append(
-            {
-                "loss": title,
-                "ms": 1000 * statistics.median(seconds[title]),
-                "ratio": ratio(seconds, title, BASELINE),
-                "quartiles": spread(seconds, title, BASELINE),
-            }
-        )
+        table.append(columns(interleave(runs, **pace(options)), title))
     return table
 
 
@@ -283,22 +288,6 @@ def describe(options: Namespace) -> dict[str, object]:
         "dtype of the step": "bf16 autocast" if is_gpu else "float32",
         "rounds": options.rounds,
     }
-
-
-def show(about: dict[str, object], tables: dict[str, Table], *, as_json: bool) -> None:
-    """Print all as JSON, or as Markdown."""
-    if as_json:
-        print(json.dumps({"about": about, "tables": tables}, indent=1))
-        return
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
-    for title, rows in tables.items():
-        print(f"\n{title}\n")
-        print(f"| {' | '.join(rows[0])} |")
-        print(f"|{' --- |' * len(rows[0])}")
-        for row in rows:
-            cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell)
-                     for cell in row.values()]  # fmt: skip
-            print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import torch
 
 Seconds = dict[str, list[float]]
 """Of each round, by what was timed."""
+Table = list[dict[str, object]]
+"""Rows with the same columns."""
 
 
 def keep_freed_memory() -> None:
@@ -91,3 +93,18 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
         held += event["args"]["Bytes"]
         peak = max(peak, held)
     return peak
+
+
+def show(about: dict[str, object], tables: dict[str, Table], *, as_json: bool) -> None:
+    """Print all as JSON, or as Markdown."""
+    if as_json:
+        print(json.dumps({"about": about, "tables": tables}, indent=1))
+        return
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    for title, rows in tables.items():
+        print(f"\n{title}\n")
+        print(f"| {' | '.join(rows[0])} |")
+        print(f"|{' --- |' * len(rows[0])}")
+        for row in rows:
+            cells = (f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row.values())
+            print(f"| {' | '.join(map(str, cells))} |")
