@@ -72,8 +72,19 @@ class Rows:
             classes: where, shape (b, k), int64; the labels if not given.
         """
         classes = self.labels if classes is None else classes
-        share = torch.as_tensor(share, dtype=self.gradient.dtype, device=self.gradient.device)
-        self.gradient.scatter_add_(1, classes, -share.expand(classes.shape))
+        if isinstance(share, Tensor):
+            self.gradient.scatter_add_(1, classes, share.neg())
+        else:
+            self.gradient.scatter_(1, classes, -share, reduce="add")
+
+    def predicted(self) -> Tensor:
+        """The class of the largest score, the first of several, shape (b, 1), int64."""
+        if not torch.compiler.is_compiling():
+            return self.scores.argmax(dim=1, keepdim=True)
+        # The compiler's argmax is slow, its minimum is not; the largest score is 0.
+        num_classes = self.scores.shape[1]
+        classes = torch.arange(num_classes, device=self.scores.device, dtype=torch.int32)
+        return torch.where(self.scores == 0, classes, num_classes).amin(dim=1, keepdim=True).long()
 
 
 Rule = Callable[[Rows], Tensor]
@@ -130,14 +141,27 @@ def softmax_rows(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     """
     scores = logits.to(out.dtype)
     scores = scores - scores.amax(dim=1, keepdim=True)
+    return scores, softmax_shifted(scores, out)
+
+
+def softmax_shifted(scores: Tensor, out: Tensor) -> Tensor:
+    """Write the softmax of scores of which the largest is 0 to `out`.
+
+    Args:
+        scores: shape (b, K), float32 or float64.
+        out: of the same shape and dtype.
+
+    Returns:
+        Log of the sum of their exponentials, shape (b, 1).
+    """
     if torch.compiler.is_compiling():
         exponentials = scores.exp()
         total = exponentials.sum(dim=1, keepdim=True)
-        out.copy_(exponentials / total)
-        return scores, total.log()
+        out.copy_(exponentials * total.reciprocal())
+        return total.log()
     torch.softmax(scores, dim=1, out=out)
     # The largest probability is exp(0) / total.
-    return scores, -out.amax(dim=1, keepdim=True).log()
+    return -out.amax(dim=1, keepdim=True).log()
 
 
 class _ClosedForm(torch.autograd.Function):
@@ -150,15 +174,14 @@ class _ClosedForm(torch.autograd.Function):
         """Values, shape (B,)."""
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         gradient = torch.empty(logits.shape, dtype=dtype, device=logits.device)
-        values = torch.empty(len(logits), 1, dtype=dtype, device=logits.device)
-        for positions in row_chunks(logits):
-            chunk, given = logits[positions], labels[positions].unsqueeze(1)
-            values[positions] = rule(
-                _rows(chunk, given, gradient[positions], positions, over_others)
-            )
+        column = labels.unsqueeze(1)
+        values = [
+            rule(_rows(logits[rows], column[rows], gradient[rows], rows, over_others))
+            for rows in row_chunks(logits)
+        ]
         ctx.save_for_backward(gradient)
         ctx.dtype = logits.dtype  # type: ignore[attr-defined]
-        return values.squeeze(1)
+        return (values[0] if len(values) == 1 else torch.cat(values)).squeeze(1)
 
     @staticmethod
     @once_differentiable

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form, softmax_rows
+from protein_robust.losses.closed_form import Rows, closed_form, softmax_shifted
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_number
 
@@ -67,7 +67,9 @@ class Distillation:
 
         def rule(rows: Rows) -> Tensor:
             told = torch.empty_like(rows.gradient)
-            softmax_rows(teacher_logits[rows.positions].to(told.dtype) / self.temperature, told)
+            said = teacher_logits[rows.positions].to(told.dtype)
+            said = (said - said.amax(dim=1, keepdim=True)).mul_(1 / self.temperature)
+            softmax_shifted(said, told)
             return self._mix(rows, told)
 
         return closed_form(logits, labels, rule)
@@ -77,7 +79,7 @@ class Distillation:
         probs, log_normaliser = rows.gradient, rows.log_normaliser
         if self.temperature != 1:
             probs = torch.empty_like(told)
-            _, log_normaliser = softmax_rows(rows.scores / self.temperature, probs)
+            log_normaliser = softmax_shifted(rows.scores * (1 / self.temperature), probs)
         mean_score = torch.linalg.vecdot(told, rows.scores).unsqueeze(1)
         to_teacher = log_normaliser - mean_score / self.temperature  # H(p^t_T, p_T)
         value = (1 - self.epsilon) * rows.cross_entropy

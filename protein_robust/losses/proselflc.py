@@ -195,8 +195,6 @@ class ProSelfLC:
     ) -> None:
         """Gradient also through eps (G0): that of G1, and dL/dl = `per_local` times dl/dz."""
         of_own, of_scores = -trust, -trust / own.temperature
-        highest = rows.scores.argmax(dim=1, keepdim=True)
-        of_highest = torch.zeros_like(trust)
         if self.trust in ("entropy", "local"):
             # dl/dz = p_T (s - d) / (T^2 ln K)
             scale = own.temperature**2 * math.log(own.probs.shape[1])
@@ -205,6 +203,8 @@ class ProSelfLC:
             # dl/dz = max p_T (onehot(argmax) - p_T) / T
             of_highest = per_local * own.max_probability / own.temperature
             of_own = of_own - of_highest
+        predicted = rows.predicted() if self.trust == "max_probability" else None
         mix_gradient(rows, own, of_probs=1.0, of_own=of_own, of_scores=of_scores)
         rows.subtract(1 - trust)
-        rows.subtract(-of_highest, highest)
+        if predicted is not None:
+            rows.subtract(-of_highest, predicted)

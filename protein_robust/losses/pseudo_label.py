@@ -101,7 +101,7 @@ class PseudoLabel:
             rows.gradient.mul_(given + own)
             rows.subtract(given)
             if weight > 0:
-                rows.subtract(own, rows.scores.argmax(dim=1, keepdim=True))
+                rows.subtract(own, rows.predicted())
             return value
 
         # Any class does where there is no label: its share is 0.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, softmax_rows
+from protein_robust.losses.closed_form import Rows, softmax_shifted
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def self_prediction(rows: Rows, temperature: float) -> SelfPrediction:
     probs, log_normaliser = rows.gradient, rows.log_normaliser
     if temperature != 1:
         probs = torch.empty_like(rows.gradient)
-        _, log_normaliser = softmax_rows(rows.scores / temperature, probs)
+        log_normaliser = softmax_shifted(rows.scores * (1 / temperature), probs)
     mean_score = torch.linalg.vecdot(probs, rows.scores).unsqueeze(1)
     entropy = log_normaliser - mean_score / temperature
     return SelfPrediction(probs, mean_score, entropy, (-log_normaliser).exp(), temperature)

@@ -303,5 +303,5 @@ class BootstrapHard:
     def _rule(self, rows: Rows) -> Tensor:
         value = (1 - self.epsilon) * rows.cross_entropy + self.epsilon * rows.log_normaliser
         rows.subtract(1 - self.epsilon)
-        rows.subtract(self.epsilon, rows.scores.argmax(dim=1, keepdim=True))
+        rows.subtract(self.epsilon, rows.predicted())
         return value
