@@ -25,6 +25,7 @@ from protein_robust.report import (
 from protein_robust.study import (
     Failure,
     PlannedRun,
+    check_teachers,
     collect_history,
     collect_results,
     evaluate_run,
@@ -230,6 +231,7 @@ def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
     runs = plan_runs(study, manifest["digest"])
     for run in runs:
         prepare_noise(run)
+    check_teachers(runs)
     write_index(study.folder, runs)
     text = dump_yaml(study)
     replace_file(study.folder / "study.yaml", lambda partial: partial.write_text(text, "utf-8"))

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from protein_robust.config.loss_checks import check_losses
 from protein_robust.config.schema import (
     CropConfig,
     DataConfig,
@@ -25,7 +26,6 @@ from protein_robust.config.schema import (
     TrainingConfig,
 )
 from protein_robust.errors import ConfigError, InputError, Problem
-from protein_robust.losses import LOSSES, make_loss, teacher_of
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -55,7 +55,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         study = StudyConfig.model_validate(raw)
     except ValidationError as error:
         problems += [problem for details in error.errors() for problem in _explain(details)]
-    problems += _check_losses(raw.get("losses"))
+    problems += check_losses(raw.get("losses"))
     if problems:
         raise ConfigError([_with_line(problem, lines) for problem in problems], path=path)
     return study
@@ -63,17 +63,15 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 def dump_yaml(study: StudyConfig) -> str:
     """The complete study, defaults included, as YAML that `load_study` reads back to the same."""
-    return yaml.safe_dump(_flat_losses(study.model_dump(mode="json")), sort_keys=False)
+    content = {**study.model_dump(mode="json"), "losses": [_flat(loss) for loss in study.losses]}
+    return yaml.safe_dump(content, sort_keys=False)
 
 
-def _flat_losses(content: dict[str, Any]) -> dict[str, Any]:
-    losses = [
-        {"name": loss["name"], "label": loss["label"]}
-        | ({} if loss["teacher"] is None else {"teacher": loss["teacher"]})
-        | loss["parameters"]
-        for loss in content["losses"]
-    ]
-    return {**content, "losses": losses}
+def _flat(loss: LossConfig) -> dict[str, Any]:
+    """A loss as it stands in a file; of its own training only what it says."""
+    content = loss.model_dump(mode="json", exclude_unset=True)
+    parameters = content.pop("parameters")
+    return {**content, **parameters}
 
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[Problem]]:
@@ -207,87 +205,6 @@ def _fields_at(place: Sequence[str]) -> list[str]:
     for name in place:
         model = sections.get(name, model)
     return list(model.model_fields)
-
-
-def _check_losses(entries: Any) -> list[Problem]:
-    """Every wrong loss, also where the schema has found mistakes elsewhere."""
-    problems: list[Problem] = []
-    known: dict[int, LossConfig] = {}
-    for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        try:
-            loss = LossConfig.model_validate(entry)
-        except ValidationError:
-            continue  # reported by the schema
-        problems += _check_loss(loss, number)
-        if loss.name in LOSSES:
-            known[number] = loss
-    return problems + _check_teachers(known)
-
-
-def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
-    """Every wrong parameter of a loss."""
-    key = f"losses.{number}"
-    if loss.name not in LOSSES:
-        nearest = get_close_matches(loss.name, LOSSES, n=1)
-        hint = f"did you mean `{nearest[0]}`? " if nearest else ""
-        message = f"Unknown loss {loss.name!r}; {hint}Valid: {', '.join(LOSSES)}."
-        return [Problem(f"{key}.name", message)]
-    valid = [field.name for field in dataclasses.fields(LOSSES[loss.name])]
-    problems = []
-    for name in loss.parameters:
-        if name not in valid:
-            nearest = get_close_matches(name, valid, n=1)
-            hint = f"did you mean `{nearest[0]}`? " if nearest else ""
-            listed = ", ".join(valid) or "none"
-            message = f"Unknown parameter of {loss.name}; {hint}Valid: {listed}."
-            problems.append(Problem(f"{key}.{name}", message))
-    known = {name: value for name, value in loss.parameters.items() if name in valid}
-    return problems + _check_values(loss.name, known, key)
-
-
-def _check_values(loss: str, parameters: Mapping[str, Any], key: str) -> list[Problem]:
-    """Every wrong value of a loss's parameters, or of several together."""
-    try:
-        make_loss(loss, **parameters)
-        return []
-    except InputError as error:
-        whole = Problem(key, str(error))
-    problems = []
-    # What numbers may be depends on choices, which are words; so the right ones go along.
-    choices: dict[str, Any] = {}
-    for name, value in sorted(parameters.items(), key=lambda item: not isinstance(item[1], str)):
-        try:
-            make_loss(loss, **{**choices, name: value})
-        except InputError as error:
-            problems.append(Problem(f"{key}.{name}", str(error)))
-        else:
-            choices |= {name: value} if isinstance(value, str) else {}
-    return problems or [whole]
-
-
-def _check_teachers(losses: Mapping[int, LossConfig]) -> list[Problem]:
-    """Losses that lack the run they learn from, or have one that is of no use to them."""
-    problems = []
-    earlier: dict[str, str] = {}  # label to name
-    for number, loss in losses.items():
-        wanted, place = teacher_of(loss.name), f"losses.{number}.teacher"
-        if wanted is None and loss.teacher is not None:
-            able = ", ".join(name for name in LOSSES if teacher_of(name))
-            message = f"Expected none, since {loss.name} learns from labels alone ({able} do not)"
-            problems.append(Problem(place, f"{message}, got {loss.teacher!r}."))
-        elif wanted is not None and loss.teacher is None:
-            message = (
-                "Expected the label of an earlier loss or the folder of a trained run, got none."
-            )
-            problems.append(Problem(place, message))
-        elif wanted == "labels" and loss.teacher in earlier:
-            name = earlier[loss.teacher]
-            if not hasattr(LOSSES[name], "new_memory"):
-                able = ", ".join(name for name in LOSSES if hasattr(LOSSES[name], "new_memory"))
-                message = f"Expected a loss that arrives at labels ({able}), got {name}."
-                problems.append(Problem(place, message))
-        earlier[loss.label] = loss.name
-    return problems
 
 
 def _with_line(problem: Problem, lines: Mapping[str, int]) -> Problem:

@@ -167,8 +167,11 @@ class LossConfig(_Section):
 
     name: str
     label: Name = Field(description="as it stands in tables; the name if not given")
-    teacher: str | None = Field(
+    teacher: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="label of an earlier loss, or folder of a run, that this one learns from"
+    )
+    training: TrainingConfig | None = Field(
+        None, description="what differs from the study's `training`"
     )
     parameters: dict[str, Any] = Field(description="the others keep their defaults")
 
@@ -179,7 +182,7 @@ class LossConfig(_Section):
         entry = {"name": value} if isinstance(value, str) else value
         if not isinstance(entry, Mapping) or "name" not in entry:
             raise ValueError(f"Expected a loss with its `name`, got {value!r}.")
-        own = {k: entry[k] for k in ("name", "label", "teacher") if k in entry}
+        own = {k: entry[k] for k in ("name", "label", "teacher", "training") if k in entry}
         parameters = {k: v for k, v in entry.items() if k not in own}
         return {"label": entry["name"], **own, "parameters": parameters}
 
@@ -258,6 +261,11 @@ class StudyConfig(_Section):
     def protcnn(self) -> ProtCNNConfig:
         """Shape of the network."""
         return ProtCNNConfig(**self.model.model_dump())
+
+    def training_of(self, loss: LossConfig) -> TrainingConfig:
+        """How a loss is trained: as the study says, but for what the loss has of its own."""
+        own = {} if loss.training is None else loss.training.model_dump(exclude_unset=True)
+        return self.training.model_copy(update=own)
 
     def fit_options(self) -> FitOptions:
         """How it is trained."""

@@ -36,8 +36,9 @@ def summarise(
         corrupted, ``correct_fitting`` (clean subset), ``wrong_fitting`` (noisy subset against
         given labels), ``correction`` (noisy subset against clean labels), ``clean_accuracy`` (all
         against clean labels), ``clean_entropy`` and ``noisy_entropy`` (mean H(p)/H(u) of either
-        subset). Where the loss describes its examples: the mean of each number, and the variance
-        sigma of the ``emphasis`` of derivative manipulation.
+        subset). Where the loss describes its examples: the mean of each number, and
+        ``emphasis_variance``, sigma = E[(w - E w)^2] of the weights w of derivative manipulation as
+        they are, not normalised; divide by the square of ``emphasis`` to compare densities.
     """
     prediction = predictions.prediction
     metrics = {

@@ -47,7 +47,7 @@ class Rows:
 
     @property
     def cross_entropy(self) -> Tensor:
-        """-log p_y, shape (b, 1)."""
+        """-log p_y, shape (b, 1); not with ``over_others``."""
         return self.log_normaliser - self.label_scores
 
     @property

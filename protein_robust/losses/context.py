@@ -41,7 +41,7 @@ class LossContext:
     teacher_logits: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check both fields, without reading the index from its device."""
+        """Check progress and index, without reading the index from its device."""
         if not 0 <= self.progress <= 1:
             raise ValueError(f"Expected `progress` in [0, 1], got {self.progress!r}.")
         if self.index.ndim != 1 or self.index.dtype != torch.int64:

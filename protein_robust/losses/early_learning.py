@@ -14,7 +14,6 @@ from protein_robust.losses.memory import (
     check_num_entries,
     label_memory,
     new_label_memory,
-    read_label_memory,
     update_label_memory,
 )
 from protein_robust.losses.parameters import check_number
@@ -90,8 +89,7 @@ class EarlyLearningRegularization:
 
         def rule(rows: Rows) -> Tensor:
             index = context.index[rows.positions]
-            update_label_memory(memory, index, rows.gradient, self.momentum)
-            classes, shares = read_label_memory(memory, index, rows.gradient.dtype)
+            classes, shares = update_label_memory(memory, index, rows.gradient, self.momentum)
             value = rows.cross_entropy + self._regularise(rows, classes, shares)
             rows.subtract(1.0)
             return value
@@ -115,6 +113,11 @@ def _complement(rows: Rows, classes: Tensor, probs: Tensor) -> Tensor:
     """1 - p of some classes, (b, k), exact also for one that is nearly 1: the sum of the others."""
     highest, place = probs.max(dim=1, keepdim=True)
     highest_class = classes.gather(1, place)
+    if torch.compiler.is_compiling():
+        # One pass, where writing to some columns would copy all of p.
+        columns = torch.arange(rows.gradient.shape[1], device=probs.device)
+        others = torch.where(columns == highest_class, 0.0, rows.gradient)
+        return (1 - probs).scatter_(1, place, others.sum(dim=1, keepdim=True))
     rows.gradient.scatter_(1, highest_class, 0.0)
     others = rows.gradient.sum(dim=1, keepdim=True)
     rows.gradient.scatter_(1, highest_class, highest)

@@ -9,7 +9,7 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form, row_chunks, softmax_rows
+from protein_robust.losses.closed_form import Rows, closed_form, row_chunks
 from protein_robust.losses.context import LossContext, Memory, check_inputs
 from protein_robust.losses.memory import (
     LabelForm,
@@ -20,6 +20,9 @@ from protein_robust.losses.memory import (
     update_label_memory,
 )
 from protein_robust.losses.parameters import check_choice, check_number
+
+MEAN_MIN = 1e-35
+"""A class's mean prediction is not taken smaller: float32 cannot tell apart what is near 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class JointOptimization:
     not seen before), then the running mean of its predictions in the earlier passes: it is read
     before the present prediction is added. The prior is uniform; its term keeps all predictions
     from collapsing into one class, and is the same number in each returned value, so their mean is
-    the published total. The gradient of that mean is exact, through p everywhere. Use it with a
+    the published total. The gradient is that of this mean, through p everywhere. Use it with a
     high constant learning rate, when labels are wrong at random; then train `CorrectedLabels` on
     the labels that it arrived at.
 
@@ -45,6 +48,8 @@ class JointOptimization:
     be stored; a running mean of momentum m = 9/11 has the same mean age, m / (1 - m) = 4.5 passes.
     Of it the ``num_entries`` largest classes are kept and made to sum to 1. The first term is the
     cross entropy, as in the authors' code; the paper's KL divergence differs by the entropy of t.
+    The mean prediction of a class is not taken smaller than 1e-35, where float32 nears its end: the
+    prior's term is then at most 81 nats, and a class below it has no gradient of that term.
 
     Attributes:
         alpha: weight of the prior, at least 0. 1.2 and ``beta`` 0.8 are the authors' choice for
@@ -99,10 +104,11 @@ class JointOptimization:
         """Loss in nats per example, shape (B,); see `protein_robust.losses.registry.Loss`."""
         check_inputs(logits, labels, context)
         memory = label_memory(context, logits.shape[1])
-        log_sums = _column_log_sums(logits.detach())
-        num_examples, num_classes = logits.shape
+        mean = _mean_prediction(logits.detach())
         # KL(u || mean p) = -mean over classes of log(K * mean p)
-        to_prior = math.log(num_examples / num_classes) - log_sums.mean()
+        to_prior = -mean.clamp(min=MEAN_MIN).log().mean() - math.log(len(mean))
+        # Of B alpha KL with regard to p, for each class.
+        prior_slope = torch.where(mean > MEAN_MIN, -self.alpha / len(mean) / mean, 0)  # (K,)
 
         def rule(rows: Rows) -> Tensor:
             index = context.index[rows.positions]
@@ -111,11 +117,10 @@ class JointOptimization:
             mean_score = torch.linalg.vecdot(rows.gradient, rows.scores).unsqueeze(1)
             value = _cross_entropy(rows, *target)
             value += self.beta * (rows.log_normaliser - mean_score) + self.alpha * to_prior
-            # Of B KL with regard to log p: minus each example's part of its class, times B / K.
-            part = (rows.scores - log_sums).sub_(rows.log_normaliser).exp_()  # (b, K)
-            part.mul_(self.alpha * num_examples / num_classes)
-            entropy_slope = rows.scores.sub_(mean_score).mul_(-self.beta)
-            rows.gradient.mul_(entropy_slope.add_(1 + part.sum(dim=1, keepdim=True))).sub_(part)
+            # p (1 - <slope, p> + slope), slope = -beta * scores + that of the prior
+            of_prior = (rows.gradient @ prior_slope).unsqueeze(1)
+            slope = torch.sub(prior_slope, rows.scores, alpha=self.beta, out=rows.scores)
+            rows.gradient.mul_(slope.add_(1 + self.beta * mean_score - of_prior))
             _subtract(rows, *target)
             return value
 
@@ -197,13 +202,10 @@ def _subtract(rows: Rows, classes: Tensor, shares: Tensor, given: Tensor) -> Non
     rows.subtract(shares, classes)
 
 
-def _column_log_sums(logits: Tensor) -> Tensor:
-    """Log of the sum of p over the batch, for each class, shape (K,); it cannot underflow."""
+def _mean_prediction(logits: Tensor) -> Tensor:
+    """Mean of p over the batch, for each class, shape (K,)."""
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    sums = torch.full((logits.shape[1],), -torch.inf, dtype=dtype, device=logits.device)
-    for positions in row_chunks(logits):
-        chunk = logits[positions]
-        probs = torch.empty(chunk.shape, dtype=dtype, device=chunk.device)
-        scores, log_normaliser = softmax_rows(chunk, probs)
-        sums = torch.logaddexp(sums, scores.sub_(log_normaliser).logsumexp(dim=0))
-    return sums
+    sums = [
+        logits[positions].softmax(dim=1, dtype=dtype).sum(dim=0) for positions in row_chunks(logits)
+    ]
+    return torch.stack(sums).sum(dim=0) / len(logits)

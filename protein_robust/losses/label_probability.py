@@ -130,11 +130,16 @@ class MeanSquaredError:
         return miss.square()
 
     def _full(self, rows: Rows) -> Tensor:
+        # The other classes apart, since 1 - p_y of a fitted example has no digits left.
         label_probs, probs = label_probability(rows), rows.gradient
+        probs.scatter_(1, rows.labels, 0.0)
+        miss = probs.sum(dim=1, keepdim=True)
         squares: Tensor = torch.linalg.vecdot(probs, probs).unsqueeze(1)
-        rows.gradient.mul_((probs + (label_probs - squares)).mul_(2))
-        rows.subtract(2 * label_probs)
-        return 1 - 2 * label_probs + squares
+        value = miss.square() + squares
+        inner = squares - label_probs * miss  # <p, p - q>; miss + inner is the value
+        probs.mul_((probs - inner).mul_(2))
+        probs.scatter_(1, rows.labels, -2 * label_probs * value)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)

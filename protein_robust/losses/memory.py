@@ -22,6 +22,9 @@ from protein_robust.losses.context import LossContext, Memory
 LabelForm = Literal["soft", "hard"]
 """Whether a remembered label is the distribution, or its largest class."""
 
+BLOCK_COLUMNS = 128
+"""Columns of which the maximum is taken first when the largest of a row are looked for."""
+
 
 def check_num_entries(num_entries: object) -> None:
     """Refuse what is not a number of classes to keep.
@@ -102,7 +105,9 @@ def label_memory(context: LossContext, num_classes: int) -> Memory:
     return memory
 
 
-def update_label_memory(memory: Memory, index: Tensor, probs: Tensor, momentum: float) -> None:
+def update_label_memory(
+    memory: Memory, index: Tensor, probs: Tensor, momentum: float
+) -> tuple[Tensor, Tensor]:
     r"""Add predictions to the running means, in place.
 
     .. math:: t \leftarrow m\, t + (1 - m)\, p, \text{ and of that the k largest}
@@ -113,20 +118,50 @@ def update_label_memory(memory: Memory, index: Tensor, probs: Tensor, momentum: 
         probs: p, shape (b, K), detached.
         momentum: m, in [0, 1]; at 1 the memory stays as it is.
 
+    Returns:
+        What `read_label_memory` now gives for these examples.
+
     Example:
         >>> memory = new_label_memory(1, 3, num_entries=2, device=torch.device("cpu"))
         >>> update_label_memory(memory, torch.tensor([0]), torch.tensor([[0.25, 0.0, 0.75]]), 0.5)
-        >>> memory["classes"].tolist(), memory["shares"].tolist()
-        ([[2, 0]], [[0.375, 0.125]])
+        (tensor([[2, 0]]), tensor([[0.3750, 0.1250]]))
     """
     classes, shares = read_label_memory(memory, index, probs.dtype)
-    # The k largest of all classes are among those kept and the k largest of p; one top-k finds them
-    # and no class twice.
-    mean = probs * (1 - momentum)  # (b, K)
-    mean.scatter_add_(1, classes, shares * momentum)
-    largest = mean.topk(classes.shape[1], dim=1)
-    memory["classes"][index] = largest.indices.int()
-    memory["shares"][index] = largest.values.float()
+    num_entries = classes.shape[1]
+    # The k largest of all classes are among those kept and the k largest of p, so nothing of the
+    # size of p is written.
+    shares = shares * momentum + probs.gather(1, classes) * (1 - momentum)
+    largest, places = _largest(probs, num_entries)
+    is_kept = (places.unsqueeze(2) == classes.unsqueeze(1)).any(dim=2)
+    # Below every share: a class that is kept counts once.
+    largest = (largest * (1 - momentum)).masked_fill(is_kept, -1)
+    shares, order = torch.cat([shares, largest], dim=1).topk(num_entries, dim=1)
+    classes = torch.cat([classes, places], dim=1).gather(1, order)
+    memory["classes"][index] = classes.int()
+    shares = shares.float()
+    memory["shares"][index] = shares
+    return classes, shares.to(probs.dtype)
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row in falling order and their columns, (b, k); as `torch.topk`."""
+    num_rows, num_columns = values.shape
+    num_blocks = num_columns // BLOCK_COLUMNS
+    if num_blocks <= k:
+        largest = values.topk(k, dim=1)
+        return largest.values, largest.indices
+    # They lie in the k blocks with the largest maxima, or in what is left after the last block. The
+    # maxima cost a CPU much less than a top-k of all.
+    begin = num_blocks * BLOCK_COLUMNS
+    blocks = values[:, :begin].view(num_rows, num_blocks, BLOCK_COLUMNS)
+    found = blocks.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (b, k)
+    rows = torch.arange(num_rows, device=values.device).unsqueeze(1)
+    candidates = torch.cat([blocks[rows, found].flatten(1), values[:, begin:]], dim=1)
+    largest = candidates.topk(k, dim=1)
+    # The rest is one more block, after the k found.
+    found = torch.cat([found, torch.full_like(rows, num_blocks)], dim=1)
+    block = found.gather(1, largest.indices // BLOCK_COLUMNS)
+    return largest.values, block * BLOCK_COLUMNS + largest.indices % BLOCK_COLUMNS
 
 
 def read_label_memory(memory: Memory, index: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

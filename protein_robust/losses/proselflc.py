@@ -169,8 +169,8 @@ class ProSelfLC:
         Returns:
             ``trust`` (eps), ``global_trust`` (g) and ``local_trust`` (l), each of shape (B,).
         """
-        logits = logits.detach() / self.temperature_at(progress)
-        probs = torch.empty_like(logits, dtype=torch.float32)
+        logits = logits.detach().float() / self.temperature_at(progress)
+        probs = torch.empty_like(logits)
         scores, log_normaliser = softmax_rows(logits, probs)
         entropy = log_normaliser.squeeze(1) - torch.linalg.vecdot(probs, scores)
         local = local_trust(

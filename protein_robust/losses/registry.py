@@ -57,10 +57,12 @@ class Loss(Protocol):
         Args:
             logits: unnormalised scores z, shape (B, K), floating.
             labels: given classes, shape (B,), int64 in [0, K).
-            context: progress of the training and positions of the examples.
+            context: progress of the training, positions of the examples, and whatever the loss
+                asks for besides.
 
         Returns:
-            Nats, shape (B,), float32, or float64 for float64 logits. The loop takes the mean, once.
+            Values, shape (B,), float32, or float64 for float64 logits; what a training step
+            minimises is `protein_robust.losses.batch_objective` of them.
 
         Raises:
             ValueError: if a shape, a dtype or (on the CPU) a label is wrong.

@@ -1,9 +1,9 @@
 """Losses that are a cross entropy with a modified target, by a fixed amount epsilon.
 
-Convention: the target of the last two contains the prediction itself, so it matters whether the
-gradient flows through it (see `protein_robust.losses.terms.self_log_target`). All compute in
-float32 (float64 for float64) from `log_softmax`; the authors' codes add 1e-6 or 1e-8 inside the
-logarithm of a softmax, which quietly down-weights the hardest examples, and are not followed.
+Where the target contains the prediction itself it matters whether the gradient flows through it
+(see `protein_robust.losses.self_prediction`). All compute in float32 (float64 for float64) from
+shifted scores; the authors' codes add 1e-6 or 1e-8 inside the logarithm of a softmax, which quietly
+down-weights the hardest examples, and are not followed.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ def _draw_bars(
         mean, spread = groups.mean().reindex(noises), groups.std(ddof=1).reindex(noises)
         at = np.arange(len(noises)) + (place - (len(styles) - 1) / 2) * width
         hatch = {"-": None, "--": "//", ":": "..", "-.": "xx"}[line]
-        axis.bar(at, mean, width * 0.9, color=colour, hatch=hatch, label=loss)
+        axis.bar(at, mean, width * 0.9, color=colour, edgecolor="w", lw=0, hatch=hatch, label=loss)
         has_spread = spread.notna().to_numpy()
         axis.errorbar(
             at[has_spread],

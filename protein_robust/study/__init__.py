@@ -3,7 +3,7 @@
 from protein_robust.study.data import load_data
 from protein_robust.study.engine import Failure, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
-from protein_robust.study.objective import losses_of
+from protein_robust.study.objective import check_teachers, losses_of
 from protein_robust.study.one_run import RunReport, track_done
 from protein_robust.study.plan import (
     PlannedRun,
@@ -20,6 +20,7 @@ __all__ = [
     "Failure",
     "PlannedRun",
     "RunReport",
+    "check_teachers",
     "collect_history",
     "collect_results",
     "evaluate_run",

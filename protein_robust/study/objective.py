@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from protein_robust.errors import InputError
+from protein_robust.ingest import read_families
 from protein_robust.losses import Loss, RemembersExamples, make_loss, teacher_of
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.study.data import RunData
 from protein_robust.study.plan import PlannedRun
 from protein_robust.training import (
+    MEMORY_FILE,
     Objective,
     find_checkpoint,
     load_weights,
@@ -48,26 +50,54 @@ def make_objective(run: PlannedRun, data: RunData) -> Objective:
         The objective, with a memory that is still empty where the loss has one.
 
     Raises:
-        InputError: if the teacher is not trained to its end, or learned other families or examples.
+        InputError: if the teacher is not trained to its end, or does not fit the run.
     """
     loss = run_loss(run)
-    num_examples, num_classes = len(data.datasets["train"]), len(data.families)
     memory: dict[str, Tensor] | None = None
     if isinstance(loss, RemembersExamples):
-        memory = loss.new_memory(num_examples, num_classes, data.device)
+        num_examples = len(data.datasets["train"])
+        memory = loss.new_memory(num_examples, len(data.families), data.device)
     wanted = teacher_of(run.inputs["loss"]["name"])
     if wanted == "network":
         return Objective(loss, memory, _network_of(run, data))
     if wanted == "labels":
-        memory = _labels_of(run, num_examples, data.device)
+        memory = _labels_of(run, data)
     return Objective(loss, memory)
+
+
+def check_teachers(runs: Sequence[PlannedRun]) -> None:
+    """Refuse teachers from outside of these runs that are of no use, before anything is trained.
+
+    Args:
+        runs: of a study; their data and noise are there.
+
+    Raises:
+        InputError: naming the teacher and what is wrong with it.
+
+    Warns:
+        UserWarning: if a teacher had other label noise: it may know labels that are hidden here.
+    """
+    folders = {run.folder for run in runs}
+    for run in runs:
+        if run.teacher is None or run.teacher in folders:
+            continue
+        metadata, checkpoint = _teacher(run)
+        families = read_families(run.dataset_folder)["family_accession"].to_pylist()
+        _check_teacher(run, families, metadata, checkpoint)
+        inputs = metadata["inputs"]
+        if _given_labels(inputs) != _given_labels(run.inputs):
+            warnings.warn(
+                f"the teacher {run.teacher} of {run.name} had other given labels: it may have "
+                "learned what the label noise hides here",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _network_of(run: PlannedRun, data: RunData) -> nn.Module:
     """The trained network of the teacher, which stays as it is."""
     metadata, checkpoint = _teacher(run)
-    if metadata["families"] != data.families:
-        raise InputError("a teacher that knows the families of this run", "others", path=checkpoint)
+    _check_teacher(run, data.families, metadata, checkpoint)
     shape = metadata["inputs"]["model"]
     config = ProtCNNConfig(**{**shape, "dilations": tuple(shape["dilations"])})
     teacher = ProtCNN(config, len(data.families))
@@ -75,16 +105,11 @@ def _network_of(run: PlannedRun, data: RunData) -> nn.Module:
     return teacher.to(data.device).eval().requires_grad_(False)
 
 
-def _labels_of(run: PlannedRun, num_examples: int, device: torch.device) -> dict[str, Tensor]:
-    """The labels that the teacher's loss arrived at; they are told apart by position."""
+def _labels_of(run: PlannedRun, data: RunData) -> dict[str, Tensor]:
+    """The labels that the teacher's loss arrived at; examples are told apart by position."""
     metadata, checkpoint = _teacher(run)
-    expected = run.inputs["dataset_digest"]
-    if metadata["inputs"]["dataset_digest"] != expected:
-        raise InputError("a teacher that had the data of this run", "others", path=checkpoint)
-    memory = read_memory(checkpoint)
-    if any(len(tensor) != num_examples for tensor in memory.values()):
-        raise InputError(f"labels of {num_examples} examples", "of others", path=checkpoint)
-    return {name: tensor.to(device) for name, tensor in memory.items()}
+    _check_teacher(run, data.families, metadata, checkpoint)
+    return {name: tensor.to(data.device) for name, tensor in read_memory(checkpoint).items()}
 
 
 def _teacher(run: PlannedRun) -> tuple[Mapping[str, Any], Path]:
@@ -92,13 +117,45 @@ def _teacher(run: PlannedRun) -> tuple[Mapping[str, Any], Path]:
     if run.teacher is None:
         raise InputError(f"a `teacher` for {run.loss_label}", "none")
     checkpoint = find_checkpoint(run.teacher)
+    if not checkpoint.exists():
+        raise InputError(f"a trained teacher, {run.teacher_name}", "none yet", path=checkpoint)
     content = read_checkpoint(checkpoint)
     metadata: Mapping[str, Any] = content["metadata"]
     expected = metadata["inputs"]["training"]["epochs"]
-    if content["epoch"] != expected:
+    # The best checkpoint was chosen on purpose; the last one of a broken-off training was not.
+    if checkpoint.name != "best" and content["epoch"] != expected:
         raise InputError(
             f"a teacher trained to its end, epoch {expected}",
             f"one at epoch {content['epoch']}",
             path=checkpoint,
         )
     return metadata, checkpoint
+
+
+def _check_teacher(
+    run: PlannedRun, families: Sequence[str], metadata: Mapping[str, Any], checkpoint: Path
+) -> None:
+    """Refuse a teacher that does not fit a run.
+
+    Raises:
+        InputError: if it knows other families, or its labels are of other examples or other noise.
+    """
+    if metadata["families"] != list(families):
+        raise InputError("a teacher that knows the families of this run", "others", path=checkpoint)
+    if teacher_of(run.inputs["loss"]["name"]) != "labels":
+        return
+    inputs = metadata["inputs"]
+    if not (checkpoint / MEMORY_FILE).exists():
+        name = inputs["loss"]["name"]
+        raise InputError("a teacher whose loss arrives at labels", name, path=checkpoint)
+    if inputs["dataset_digest"] != run.inputs["dataset_digest"]:
+        raise InputError("a teacher that had the data of this run", "others", path=checkpoint)
+    if _given_labels(inputs) != _given_labels(run.inputs):
+        raise InputError(
+            f"a teacher that had the given labels of {run.name}", "others", path=checkpoint
+        )
+
+
+def _given_labels(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the given labels of a run are a function of, besides the data."""
+    return inputs["noise"]["label"], inputs["seed"]

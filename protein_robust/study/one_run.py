@@ -17,6 +17,7 @@ from protein_robust.errors import InputError, ProteinRobustError
 from protein_robust.noise import read_noise
 from protein_robust.study.data import load_data
 from protein_robust.study.evaluating import Metrics, evaluate_run, mark_done
+from protein_robust.study.objective import run_loss
 from protein_robust.study.plan import PlannedRun, write_json
 from protein_robust.study.training import OnStep, log_record, train_run
 from protein_robust.tracking import Experiment, TrainingRun, start_run
@@ -176,8 +177,11 @@ def _params(run: PlannedRun) -> dict[str, Any]:
         "noise.kind": noise["label"]["kind"],
         "noise.rate": noise["label"]["rate"],
     }
-    if "teacher" in run.inputs:
-        flat["loss.teacher"] = run.inputs["teacher"]["name"]
+    emphasis = getattr(run_loss(run), "emphasis", None)
+    if emphasis is not None:
+        flat["loss.emphasis_mode"] = emphasis.mode  # psi, which the parameters imply
+    if run.teacher_name is not None:
+        flat["loss.teacher"] = run.teacher_name
     sections = {"noise.crop": noise["crop"]} | {k: run.inputs[k] for k in SECTIONS}
     for section, values in sections.items():
         flat |= {f"{section}.{name}": value for name, value in values.items()}

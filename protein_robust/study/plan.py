@@ -53,6 +53,7 @@ class PlannedRun:
         loss_label: the loss, as tables show it.
         inputs: everything that the result depends on.
         teacher: what this one learns from: the folder of a run, or of one checkpoint; or None.
+        teacher_name: the teacher as the study names it; None for none.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads of the training.
     """
@@ -67,6 +68,7 @@ class PlannedRun:
     loss_label: str
     inputs: Mapping[str, Any]
     teacher: Path | None
+    teacher_name: str | None
     device: str
     threads: int
 
@@ -91,14 +93,13 @@ class PlannedRun:
         content = {
             **asdict(self),
             "folder": self.folder.name,
-            # A study's folder may be moved, so what lies in it is kept by name.
-            "noise_folder": self.noise_folder.name,
-            "teacher": self._teacher_name(),
+            "noise_folder": self.noise_folder.name,  # by name, since a study may be moved
+            "teacher": self._teacher_place(),
             "dataset_folder": str(self.dataset_folder.absolute()),
         }
         write_json(self.folder / "run.json", content)
 
-    def _teacher_name(self) -> str | None:
+    def _teacher_place(self) -> str | None:
         if self.teacher is None:
             return None
         is_beside = self.teacher.parent == self.folder.parent
@@ -239,7 +240,7 @@ def _plan_run(
         "dataset_digest": dataset_digest,
         "noise": noise_inputs,
         "model": study.model.model_dump(),
-        "training": study.training.model_dump(),
+        "training": study.training_of(loss).model_dump(),
         "loss": {"name": loss.name, **parameters},
         "seed": seed,
     }
@@ -247,8 +248,7 @@ def _plan_run(
     if loss.teacher is not None:
         of_study = earlier.get(loss.teacher)
         teacher = Path(loss.teacher) if of_study is None else of_study.folder
-        teacher_key = checkpoint_digest(teacher) if of_study is None else of_study.key
-        inputs["teacher"] = {"name": loss.teacher, "key": teacher_key}
+        inputs["teacher"] = checkpoint_digest(teacher) if of_study is None else of_study.key
     key = _digest(inputs)
     noise_key = _digest({**noise_inputs, "dataset": dataset_digest, "seed": seed})
     name = f"{slug(noise.name)}-{slug(loss.label)}-seed{seed}"
@@ -263,6 +263,7 @@ def _plan_run(
         loss_label=loss.label,
         inputs=inputs,
         teacher=teacher,
+        teacher_name=loss.teacher,
         device=study.device,
         threads=study.threads,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
     seen: set[tuple[str, str, int]] = set()
     for run, noise in named:
         first = cells.setdefault((noise, run.loss_label), run)
-        same = _without_seed(first.inputs) == _without_seed(run.inputs)
+        same = _without_seed(first) == _without_seed(run)
         if not same or (noise, run.loss_label, run.seed) in seen:
             raise InputError(
                 f"runs of {run.loss_label} under {noise} that differ in the seed, and in it only",
@@ -119,7 +119,6 @@ def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
     return named
 
 
-def _without_seed(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _without_seed(run: PlannedRun) -> dict[str, Any]:
     """What runs that are averaged have in common; a teacher has the seed of its run."""
-    teacher = inputs.get("teacher")
-    return {**inputs, "seed": None, "teacher": teacher and teacher["name"]}
+    return {**run.inputs, "seed": None, "teacher": run.teacher_name}

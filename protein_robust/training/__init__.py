@@ -1,6 +1,7 @@
 """The training loop, its schedule and its checkpoints."""
 
 from protein_robust.training.checkpoint import (
+    MEMORY_FILE,
     Checkpoints,
     TrainingState,
     checkpoint_digest,
@@ -14,6 +15,7 @@ from protein_robust.training.objective import Objective
 from protein_robust.training.schedule import FitOptions, learning_rate_factor, make_optimizer
 
 __all__ = [
+    "MEMORY_FILE",
     "Checkpoints",
     "FitOptions",
     "Objective",

@@ -120,7 +120,7 @@ def fit(
             record.update(observer.evaluate(model, epoch + 1))
         state, is_best = state.after(record)
         if is_best:
-            checkpoints.save("best", model, None, state)
+            checkpoints.save("best", model, None, state, objective.memory)
         if is_last or (epoch + 1) % options.checkpoint_every == 0:
             checkpoints.save("last", model, optimizer, state, objective.memory)
         observer.on_epoch(record)

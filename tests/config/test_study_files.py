@@ -282,7 +282,13 @@ def test_the_teacher_of_a_loss_is_kept_and_written_back(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["distillation"], "label of an earlier loss or the folder of a trained run, got none"),
-        (["{name: proselflc, teacher: a}"], "Expected none, since proselflc learns from labels"),
+        (["{name: distillation, teacher: ''}"], "Expected .* 1 character"),
+        (
+            ["cross_entropy", "{name: distillation, teacher: cross_entrop}"],
+            r"got 'cross_entrop'; did you mean `cross_entropy`\?",
+        ),
+        (["{name: distillation, teacher: distillation}"], "that one does not stand earlier"),
+        (["{name: proselflc, teacher: a}"], "Expected none, since proselflc learns from no other"),
         (
             ["cross_entropy", "{name: corrected_labels, teacher: cross_entropy}"],
             r"a loss that arrives at labels \(.*joint_optimization.*\), got cross_entropy",
@@ -295,3 +301,24 @@ def test_a_teacher_that_is_of_no_use_is_refused(
     ((line, key, found),) = found_in(losses(tmp_path, *lines))
     assert (line, key) == (4 + len(lines), f"losses.{len(lines) - 1}.teacher")
     assert re.search(message, found)
+
+
+def test_a_loss_may_be_trained_otherwise_than_the_study(tmp_path: Path) -> None:
+    path = losses(tmp_path, "{name: imae, training: {epochs: 3, schedule: constant}}", "imae")
+    path.write_text(path.read_text().replace("  - imae", "  - {name: imae, label: b}"))
+    study = load_study(path, ["training.epochs=7", "training.batch_size=9"])
+    own, other = (study.training_of(loss) for loss in study.losses)
+    assert (own.epochs, own.schedule, own.batch_size) == (3, "constant", 9)
+    assert other == study.training
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_yaml(study))
+    assert load_study(again).training_of(load_study(again).losses[0]) == own
+    # Only what it says of itself is written, so another study's training still reaches it.
+    assert load_study(again, ["training.batch_size=5"]).training_of(study.losses[0]).epochs == 3
+
+
+def test_a_wrong_key_of_a_loss_s_own_training_has_its_line(tmp_path: Path) -> None:
+    path = losses(tmp_path, "cross_entropy", "{name: imae, training: {epohcs: 3}}")
+    ((line, key, message),) = found_in(path)
+    assert (line, key) == (6, "losses.1.training.epohcs")
+    assert "did you mean `epochs`?" in message

@@ -68,6 +68,18 @@ def test_the_worked_example() -> None:
     )
 
 
+def test_the_other_forms_of_the_terms_differ_by_constants() -> None:
+    # L_c as KL(t || p) lacks the entropy of the labels, 0 and ln 2; L_p as a cross entropy has ln 3.
+    def mean_of(**weights: float) -> float:
+        memory = memory_of([[1, 0, 0], [0, 0.5, 0.5]])
+        values, _ = call(JointOptimization(**weights), WORKED, [2, 2], context_of(memory, 2))
+        return values.mean().item()
+
+    given = mean_of(alpha=0.0, beta=0.0)
+    assert given - math.log(2) / 2 == pytest.approx(0.664815, abs=1e-6)
+    assert mean_of(alpha=1.0, beta=0.0) - given + math.log(3) == pytest.approx(1.241694, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("parameters", "term"),
     [
@@ -151,17 +163,34 @@ def test_chunks_of_a_batch_share_its_mean_prediction(
     torch.testing.assert_close(actual, plain(logits, torch.tensor(target, dtype=torch.float64)))
 
 
-def test_a_class_that_underflows_everywhere_keeps_its_pull() -> None:
-    # log mean p_2 = -200 + log(1 / 2 + e^-50 / 2), where float32 has p = 0; the gradient of
-    # B alpha KL with regard to log p_2 is -alpha B / K = -0.8 for the first row.
-    logits = torch.tensor([[0.0, 0.0, -200.0], [0.0, 0.0, -250.0]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_class_that_all_but_underflows_is_pulled_in_full(dtype: torch.dtype) -> None:
+    # log mean p_2 = -75 - 2 log 2, where the mean is 1e-33; the gradient of B alpha KL with regard
+    # to log p_2 is -alpha B / K = -0.8 for the first row.
+    logits = torch.tensor([[0.0, 0.0, -75.0], [0.0, 0.0, -125.0]], dtype=dtype)
     loss = JointOptimization(alpha=1.2, beta=0.0)
     context = context_of(loss.new_memory(2, 3, CPU), 2)
     values, gradients = call(loss, logits, [0, 0], context)
-    # log 2 + 1.2 * -mean log(3 p): two classes of log 3/2, one of log 3 - 200 - 2 log 2
-    to_prior = -(2 * math.log(1.5) + math.log(3) - 200 - 2 * math.log(2)) / 3
+    # log 2 + 1.2 * -mean log(3 p): two classes of log 3/2, one of log 3 - 75 - 2 log 2
+    to_prior = -(2 * math.log(1.5) + math.log(3) - 75 - 2 * math.log(2)) / 3
     assert values.tolist() == pytest.approx([math.log(2) + 1.2 * to_prior] * 2, rel=1e-6)
     assert (2 * gradients[:, 2]).tolist() == pytest.approx([-0.8, 0.0], abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("score", [-85.0, -200.0, -1e4])
+def test_a_class_below_the_smallest_mean_counts_as_that_and_is_not_pulled(
+    score: float, dtype: torch.dtype
+) -> None:
+    # MEAN_MIN = 1e-35 = exp(-80.6). The others have 1 / 2, so the prior pulls each by -0.4, and
+    # the softmax gives it back: 0. What is left is cross entropy.
+    logits = torch.tensor([[0.0, 0.0, score]] * 2, dtype=dtype)
+    loss = JointOptimization(alpha=1.2, beta=0.0)
+    values, gradients = call(loss, logits, [0, 0], context_of(loss.new_memory(2, 3, CPU), 2))
+    to_prior = -(2 * math.log(1.5) + math.log(3e-35)) / 3
+    assert values.tolist() == pytest.approx([math.log(2) + 1.2 * to_prior] * 2, rel=1e-6)
+    expected = torch.tensor([[-0.5, 0.5, 0.0]] * 2, dtype=dtype)
+    torch.testing.assert_close(2 * gradients, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

@@ -13,6 +13,7 @@ from torch import Tensor
 from protein_robust.errors import InputError
 from protein_robust.losses import LossContext
 from protein_robust.losses.memory import (
+    _largest,
     check_num_entries,
     label_memory,
     new_label_memory,
@@ -105,6 +106,45 @@ def test_a_class_that_was_cut_starts_again_from_zero() -> None:
     update_label_memory(memory, torch.tensor([0]), torch.tensor([[0.6, 0.4]]), 0.0)
     update_label_memory(memory, torch.tensor([0]), torch.tensor([[0.0, 1.0]]), 0.5)
     assert (memory["classes"].tolist(), memory["shares"].tolist()) == ([[1]], [[0.5]])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 50.0], ids=["ties", "spread", "underflow"])
+@pytest.mark.parametrize(
+    ("num_classes", "k"),
+    [(2, 1), (100, 8), (128, 1), (129, 1), (1000, 7), (1000, 8), (1024, 7), (1025, 3), (17929, 16)],
+)
+def test_the_largest_by_blocks_are_those_of_top_k(num_classes: int, k: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(num_classes + k)
+    probs = (scale * torch.randn(5, num_classes, generator=generator)).softmax(dim=1)
+    values, columns = _largest(probs, k)
+    assert values.equal(probs.topk(k, dim=1).values)
+    assert probs.gather(1, columns).equal(values)
+    assert all(len(set(row)) == k for row in columns.tolist())
+
+
+def test_the_largest_are_found_wherever_they_are() -> None:
+    # Blocks are of 128 columns: all in one, one in each, on their borders, in what is left over.
+    places = [[130, 131, 132, 255], [0, 128, 256, 999], [127, 128, 895, 896], [996, 997, 998, 999]]
+    values = torch.zeros(4, 1000).scatter_(
+        1, torch.tensor(places), torch.arange(4, 0, -1.0).repeat(4, 1)
+    )
+    assert _largest(values, 4)[1].tolist() == places
+
+
+def test_more_classes_than_a_block_agree_with_the_dense_running_mean() -> None:
+    generator = torch.Generator().manual_seed(3)
+    memory = new_label_memory(2, 1000, num_entries=5, device=CPU)
+    index, dense = torch.tensor([1, 0]), torch.zeros(2, 1000)
+    for _ in range(6):
+        probs = (4 * torch.randn(2, 1000, generator=generator)).softmax(dim=1)
+        classes, shares = update_label_memory(memory, index, probs, 0.7)
+        mean = 0.7 * dense + (1 - 0.7) * probs
+        largest = mean.topk(5, dim=1)
+        assert shares.equal(largest.values)
+        assert classes.equal(largest.indices)
+        dense = torch.zeros(2, 1000).scatter_(1, classes, shares)  # the rest is cut
+    stored = read_label_memory(memory, index, torch.float32)
+    assert (stored[0].equal(classes), stored[1].equal(shares)) == (True, True)
 
 
 def test_other_examples_are_left_alone() -> None:

@@ -291,3 +291,18 @@ def test_a_value_that_is_not_allowed_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=f"Expected {message}"):
         factory(**parameters)
+
+
+@pytest.mark.parametrize("miss", [1e-1, 1e-3, 1e-4, 1e-6])
+def test_the_brier_score_of_a_fitted_example_keeps_its_digits(
+    evaluate: Evaluate, miss: float
+) -> None:
+    # 1 - p_y = miss, the rest spread over 19 classes: (1 - p_y)^2 + sum of the others' squares.
+    others = torch.linspace(1, 2, 19, dtype=torch.float64)
+    probs = torch.cat([torch.tensor([1 - miss], dtype=torch.float64), miss * others / others.sum()])
+    logits = probs.log()[None]
+    exact, exact_gradient = evaluate(MeanSquaredError(form="full"), logits, [0])
+    value, gradient = evaluate(MeanSquaredError(form="full"), logits.float(), [0])
+    assert exact.item() == pytest.approx(miss**2 + float((probs[1:] ** 2).sum()), rel=1e-9)
+    torch.testing.assert_close(value.double(), exact, rtol=2e-5, atol=0)
+    torch.testing.assert_close(gradient.double(), exact_gradient, rtol=2e-5, atol=0)

@@ -177,3 +177,22 @@ def test_the_divergence_of_an_attached_target_could_only_weight(evaluate: Evalua
     weight = 0.2 - 0.8 * 0.04 * math.log(1 + 0.2 / (0.8 * 0.04))
     assert weight == pytest.approx(0.136608, abs=1e-6)
     torch.testing.assert_close(divergence, weight * (p - torch.tensor([0.0, 0.0, 1.0])))
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (detached(ProSelfLC, exp_base=16), [0.038976, 0.025984, 0.935040]),
+        (ProSelfLC(exp_base=16, temperature=0.5), [0.154081, 0.068481, 0.777438]),
+        (
+            ProSelfLC(exp_base=16, temperature=0.5, trust="max_probability"),
+            [0.405832, 0.180370, 0.413798],
+        ),
+    ],
+    ids=["temperature 1", "low temperature", "maximal probability"],
+)
+def test_the_detached_gradient_shows_the_target(
+    evaluate: Evaluate, worked_logits: Tensor, loss: Loss, target: list[float]
+) -> None:
+    _, gradients = evaluate(loss, worked_logits, [2], progress=0.75)
+    assert (worked_logits.exp() - gradients)[0].tolist() == pytest.approx(target, abs=1e-6)

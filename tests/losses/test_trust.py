@@ -106,3 +106,19 @@ def test_an_unknown_kind_of_trust_is_refused() -> None:
     facts = {"entropy": torch.zeros(1), "max_probability": torch.ones(1)}
     with pytest.raises(InputError, match=r"Expected `trust` out of .*, got 'both'\."):
         local_trust(kind, **facts, num_classes=2)
+
+
+@pytest.mark.parametrize(("kind", "trust"), [("entropy", 0.239682), ("max_probability", 0.631295)])
+def test_trust_at_low_temperature_by_hand(
+    worked_logits: Tensor, kind: TrustKind, trust: float
+) -> None:
+    loss = ProSelfLC(exp_base=16, temperature=0.5, trust=kind)
+    described = loss.describe(worked_logits, torch.tensor([2]), 0.75)
+    assert described["trust"].item() == pytest.approx(trust, abs=1e-6)
+
+
+def test_trust_is_described_in_full_precision() -> None:
+    # In half precision 6e4 / 0.2 would be infinite.
+    loss = ProSelfLC(temperature=0.2)
+    described = loss.describe(torch.tensor([[6e4, 0.0]]).half(), torch.tensor([0]), 1.0)
+    assert described["local_trust"].item() == 1

@@ -17,6 +17,7 @@ from protein_robust.study import (
     Failure,
     PlannedRun,
     RunReport,
+    check_teachers,
     collect_results,
     losses_of,
     plan_runs,
@@ -110,8 +111,7 @@ def test_the_folder_of_a_run_may_be_the_teacher(write_study: WriteStudy, tmp_pat
     # The pupil is a function of the teacher's weights, not of its place.
     moved = elsewhere.rename(tmp_path / "moved") / "checkpoints" / "last"
     (again,) = planned(write_study(losses=f"[{{name: distillation, teacher: {moved}}}]"))
-    keys = [run.inputs["teacher"]["key"] for run in (pupil, again)]
-    assert keys[0] == keys[1]
+    assert again.key == pupil.key
 
 
 def test_another_teacher_is_another_run(write_study: WriteStudy) -> None:
@@ -141,7 +141,7 @@ def test_a_run_read_from_its_folder_still_knows_its_teacher(
 def test_a_pupil_without_a_trained_teacher_says_so(write_study: WriteStudy) -> None:
     runs = planned(write_study(losses=DISTILLED))
     (message,) = messages(run_all(runs[1:]))
-    assert "Expected a checkpoint, got no readable checkpoint.json" in message
+    assert "Expected a trained teacher, CCE, got none yet" in message
 
 
 def test_a_teacher_that_is_not_at_its_end_is_refused(write_study: WriteStudy) -> None:
@@ -163,7 +163,7 @@ def test_a_teacher_that_is_not_at_its_end_is_refused(write_study: WriteStudy) ->
         ),
         (
             TWO_STEPS,
-            {"inputs": {"dataset_digest": "0", "training": {"epochs": 2}}},
+            {"inputs": {"dataset_digest": "0", "training": {"epochs": 2}, "seed": 0, "noise": {}}},
             "a teacher that had the data of this run, got others",
         ),
     ],
@@ -182,10 +182,59 @@ def test_a_teacher_of_other_data_is_refused(
     assert f"Expected {expected}" in message
 
 
-def test_a_teacher_that_is_neither_a_loss_nor_a_run_is_refused(
-    write_study: WriteStudy, tmp_path: Path
+def test_the_best_checkpoint_may_be_a_teacher_too(write_study: WriteStudy) -> None:
+    (teacher,) = planned(write_study(losses="[joint_optimization]"))
+    run_all([teacher])
+    best = teacher.folder / "checkpoints" / "best"
+    path = best / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "epoch": 1}))
+    assert read_memory(best)["shares"].shape == (len(load_data(teacher).clean_label["train"]), 3)
+    runs = planned(
+        write_study(
+            losses=f"[{{name: distillation, teacher: {best}}}, "
+            f"{{name: corrected_labels, teacher: {best}}}]"
+        )
+    )
+    check_teachers(runs)
+    assert run_all(runs) == []
+
+
+def test_labels_of_other_noise_would_give_away_what_is_hidden(write_study: WriteStudy) -> None:
+    (teacher,) = planned(write_study(losses="[joint_optimization]"))
+    run_all([teacher])
+    (pupil,) = planned(
+        write_study(losses=f"[{{name: corrected_labels, teacher: {teacher.folder}}}]", seeds="[1]")
+    )
+    message = "Expected a teacher that had the given labels of crop-label-corrected-labels-seed1"
+    with pytest.raises(InputError, match=message):
+        check_teachers([pupil])
+
+
+def test_a_network_that_had_other_labels_is_warned_about(write_study: WriteStudy) -> None:
+    (teacher,) = planned(write_study(losses="[cross_entropy]"))
+    run_all([teacher])
+    (pupil,) = planned(
+        write_study(losses=f"[{{name: distillation, teacher: {teacher.folder}}}]", seeds="[1]")
+    )
+    with pytest.warns(UserWarning, match="may have learned what the label noise hides here"):
+        check_teachers([pupil])
+
+
+def test_a_teacher_without_labels_of_its_own_is_refused_before_anything_is_trained(
+    write_study: WriteStudy,
 ) -> None:
-    path = write_study(losses="[{name: distillation, teacher: nowhere}]")
+    (teacher,) = planned(write_study(losses="[cross_entropy]"))
+    run_all([teacher])
+    (pupil,) = planned(
+        write_study(losses=f"[{{name: corrected_labels, teacher: {teacher.folder}}}]")
+    )
+    message = "Expected a teacher whose loss arrives at labels, got cross_entropy"
+    with pytest.raises(InputError, match=message):
+        check_teachers([pupil])
+
+
+def test_a_folder_without_a_trained_run_is_refused(write_study: WriteStudy, tmp_path: Path) -> None:
+    path = write_study(losses=f"[{{name: distillation, teacher: {tmp_path}}}]")
     with pytest.raises(InputError, match="the folder of a trained run, got no weights in it"):
         planned(path)
 
