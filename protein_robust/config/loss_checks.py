@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,11 +61,17 @@ def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
 
 def _check_values(loss: str, parameters: Mapping[str, Any], key: str) -> list[Problem]:
     """Every wrong value of a loss's parameters, or of several together."""
-    try:
-        make_loss(loss, **parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            make_loss(loss, **parameters)
+            whole = None
+        except InputError as error:
+            whole = Problem(key, str(error))
+    if whole is None:
+        for warning in caught:
+            warnings.warn(f"{key} ({loss}): {warning.message}", warning.category, stacklevel=2)
         return []
-    except InputError as error:
-        whole = Problem(key, str(error))
     problems = []
     # What numbers may be depends on choices, which are words; so the right ones go along.
     choices: dict[str, Any] = {}

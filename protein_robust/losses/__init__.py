@@ -33,6 +33,7 @@ from protein_robust.losses.registry import (
     Loss,
     RemembersExamples,
     Teacher,
+    complete_parameters,
     make_loss,
     teacher_of,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "check_inputs",
     "check_labels",
     "closed_form",
+    "complete_parameters",
     "emphasis_variance",
     "global_divisor",
     "global_trust",

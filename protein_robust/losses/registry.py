@@ -8,6 +8,7 @@ attribute `teacher`.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -164,6 +165,34 @@ def make_loss(name: str, **parameters: Any) -> Loss:
             raise InputError(f"a parameter of `{name}` out of {choices}", repr(parameter))
     loss: Loss = factory(**parameters)
     return loss
+
+
+def complete_parameters(name: str, **parameters: Any) -> dict[str, Any]:
+    """All parameters of a loss as they are, defaults written out.
+
+    Args:
+        name: a key of `LOSSES`.
+        **parameters: those that are given.
+
+    Returns:
+        Value by name; 12 and 12.0 are one where a real number is meant.
+
+    Raises:
+        InputError: if the name or a parameter is unknown, or a value is not allowed.
+
+    Example:
+        >>> complete_parameters("bootstrap_hard", epsilon=1)
+        {'epsilon': 1.0}
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they belong where the loss is made to be used
+        made: Any = make_loss(name, **parameters)
+    complete: dict[str, Any] = {}
+    for field in fields(made):
+        value = getattr(made, field.name)
+        is_real = type(value) is int and field.type != "int"
+        complete[field.name] = float(value) if is_real else value
+    return complete
 
 
 def teacher_of(name: str) -> Teacher | None:

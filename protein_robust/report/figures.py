@@ -222,6 +222,8 @@ def _draw_curves(
                 mean.index, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
             )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    epochs = history["epoch"]
+    axis.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)  # also where there is one epoch only
     _tidy(axis)
 
 

@@ -28,7 +28,9 @@ from protein_robust.training import (
 def run_loss(run: PlannedRun) -> Loss:
     """The loss of a run, with all its parameters."""
     parameters = {name: value for name, value in run.inputs["loss"].items() if name != "name"}
-    return make_loss(run.inputs["loss"]["name"], **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # given once, where the study was read
+        return make_loss(run.inputs["loss"]["name"], **parameters)
 
 
 def losses_of(runs: Sequence[PlannedRun]) -> dict[str, Loss]:

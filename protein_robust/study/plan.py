@@ -7,7 +7,6 @@ is never mistaken for one with other inputs, and one that is finished need not b
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -30,7 +29,7 @@ from protein_robust.ingest import (
     read_manifest,
     read_sequences,
 )
-from protein_robust.losses import make_loss
+from protein_robust.losses import complete_parameters
 from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
 from protein_robust.training import checkpoint_digest
 
@@ -227,13 +226,8 @@ def _plan_run(
     seed: int,
     earlier: Mapping[str, PlannedRun],
 ) -> PlannedRun:
-    # Defaults of the loss are written out: a changed default is another run, 12 and 12.0 are one.
-    made: Any = make_loss(loss.name, **loss.parameters)
-    parameters: dict[str, Any] = {}
-    for field in dataclasses.fields(made):
-        value = getattr(made, field.name)
-        is_real = type(value) is int and field.type != "int"
-        parameters[field.name] = float(value) if is_real else value
+    # Defaults of the loss are written out, so a changed default is another run.
+    parameters = complete_parameters(loss.name, **loss.parameters)
     noise_inputs = {"crop": noise.crop.model_dump(), "label": noise.label.model_dump()}
     inputs = {
         "schema_version": SCHEMA_VERSION,

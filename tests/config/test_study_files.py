@@ -322,3 +322,14 @@ def test_a_wrong_key_of_a_loss_s_own_training_has_its_line(tmp_path: Path) -> No
     ((line, key, message),) = found_in(path)
     assert (line, key) == (6, "losses.1.training.epohcs")
     assert "did you mean `epochs`?" in message
+
+
+def test_a_setting_that_is_warned_about_is_warned_about_once_and_by_its_place(
+    tmp_path: Path,
+) -> None:
+    path = losses(tmp_path, "imae", "{name: proselflc, detach_target: true}")
+    with pytest.warns(
+        UserWarning, match=r"losses\.1 \(proselflc\): With `detach_target=True`"
+    ) as seen:
+        load_study(path)
+    assert len(seen) == 1

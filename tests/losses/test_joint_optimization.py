@@ -69,7 +69,7 @@ def test_the_worked_example() -> None:
 
 
 def test_the_other_forms_of_the_terms_differ_by_constants() -> None:
-    # L_c as KL(t || p) lacks the entropy of the labels, 0 and ln 2; L_p as a cross entropy has ln 3.
+    # L_c as KL(t || p) lacks the labels' entropies, 0 and ln 2; L_p as cross entropy adds ln 3.
     def mean_of(**weights: float) -> float:
         memory = memory_of([[1, 0, 0], [0, 0.5, 0.5]])
         values, _ = call(JointOptimization(**weights), WORKED, [2, 2], context_of(memory, 2))
