@@ -22,6 +22,7 @@ from protein_robust.losses.active_passive import (
     EpsilonSoftmax,
     NormalizedCrossEntropy,
 )
+from protein_robust.losses.bootstrap import BootstrapHard, BootstrapSoft
 from protein_robust.losses.context import LossContext
 from protein_robust.losses.derivatives import IMAE, DerivativeManipulation
 from protein_robust.losses.distillation import Distillation
@@ -36,13 +37,7 @@ from protein_robust.losses.label_probability import (
 )
 from protein_robust.losses.proselflc import ProSelfLC
 from protein_robust.losses.pseudo_label import PseudoLabel
-from protein_robust.losses.targets import (
-    BootstrapHard,
-    BootstrapSoft,
-    ConfidencePenalty,
-    CrossEntropy,
-    LabelSmoothing,
-)
+from protein_robust.losses.targets import ConfidencePenalty, CrossEntropy, LabelSmoothing
 
 
 class Loss(Protocol):
