@@ -14,12 +14,14 @@
 # # What each loss does to the gradient
 #
 # A network learns from the *gradient* of its loss, and from nothing else. So a method against wrong
-# labels is best understood by what it does to the gradient. There are two families:
+# labels is best understood by what it does to the gradient. All methods of `LOSSES` are here. They
+# do one of two things, or both:
 #
 # * **target modification** changes *where* an example pulls: label smoothing (LS), confidence
-#   penalty (CP), bootstrapping (Boot-soft, Boot-hard), ProSelfLC;
+#   penalty (CP), bootstrapping (Boot-soft, Boot-hard), ProSelfLC, and methods that remember earlier
+#   predictions or ask a teacher;
 # * **example weighting** changes *how hard* it pulls: mean absolute error (MAE) and its relatives,
-#   derivative manipulation (DM), IMAE.
+#   derivative manipulation (DM), IMAE, and sums of two losses.
 #
 # Every number here is asked of the loss objects that train; no training data are needed.
 
@@ -27,20 +29,21 @@
 import copy
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 
 # %%
-from protein_robust.losses import LossContext, batch_objective, make_loss
+from protein_robust.losses import LOSSES, LossContext, batch_objective, make_loss, teacher_of
 from protein_robust.losses.emphasis import Beta, General
 from protein_robust.noise import LabelRule, corrupt_labels
 from protein_robust.report import figures, loss_figures
-from protein_robust.report.loss_curves import loss_curves, loss_gradients
+from protein_robust.report.loss_curves import logits_at, loss_curves, loss_gradients
 
 # %%
 # %matplotlib inline
-# %config InlineBackend.print_figure_kwargs = {"dpi": 72}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 60}
 
 # %% [markdown]
 # ## Cross entropy
@@ -198,7 +201,7 @@ pd.DataFrame({name: path[-1] for name, path in paths.items()}, index=["A", "B", 
 
 # %%
 of_predicted = pd.DataFrame({name: path[:80, 0] for name, path in paths.items()})
-axis = of_predicted.plot(figsize=(6.5, 3), color=figures.PALETTE, grid=True)
+axis = of_predicted.plot(figsize=(5.5, 2.6), color=figures.PALETTE, grid=True)
 _ = axis.set(xlabel="iteration", ylabel="probability of A, predicted at first")
 
 # %% [markdown]
@@ -218,11 +221,109 @@ _ = axis.set(xlabel="iteration", ylabel="probability of A, predicted at first")
 loss_figures.trust_over_time(make_loss("proselflc"))
 
 # %% [markdown]
-# A low temperature sharpens the prediction before it is judged: with ten classes, max p = 0.8 then
-# earns nearly full trust.
+# A low temperature sharpens the prediction before it is judged. With ten classes, the trust in a
+# prediction, by its largest probability:
 
 # %%
-loss_figures.trust_over_time(make_loss("proselflc", temperature=0.5))
+confidences = [0.5, 0.8, 0.95]
+logits, labels = logits_at(np.array(confidences), 10), torch.tensor([0, 0, 0])
+trusting = {f"T = {t}": make_loss("proselflc", temperature=t) for t in [1, 0.5, 0.2]}
+told = {name: loss.describe(logits, labels, progress=1.0) for name, loss in trusting.items()}
+trust = {name: described["local_trust"].numpy() for name, described in told.items()}
+pd.DataFrame(trust, index=[f"max p = {confidence}" for confidence in confidences]).T.round(3)
+
+# %% [markdown]
+# ## With a memory or a teacher
+#
+# ProSelfLC believes what the network predicts at this moment. Other methods believe what it
+# predicted *before*, or what *another* network predicts:
+#
+# * `pseudo_label` adds the predicted class as a second label, with a weight a that grows from 0 to
+#   3. It needs no memory, only the time;
+# * `early_learning_regularization` (ELR) keeps a running mean of each example's predictions and
+#   pulls towards it, since networks fit right labels first;
+# * `joint_optimization` (JO) keeps one too, and from 35 % of the training on puts it in place of
+#   the label.
+#
+# The same example again: class A at 95 %, label C. We show it 20 times and hold the prediction
+# still, so whatever changes comes from the memory or from the time. JO also wants the mean
+# prediction of a batch to be even; two more examples, with the classes turned round, see to that.
+
+# %%
+sure = torch.tensor([0.95, 0.01, 0.04], dtype=torch.float64)
+turned = torch.stack([sure, sure.roll(1), sure.roll(2)])
+labels, index = torch.tensor([2, 0, 1]), torch.arange(3)
+
+# %%
+believing = {"CCE": make_loss("cross_entropy"), "pseudo_label": make_loss("pseudo_label")}
+believing["ELR"] = make_loss("early_learning_regularization")
+believing["JO"] = make_loss("joint_optimization")
+cpu, rows = torch.device("cpu"), []
+memories = {name: believing[name].new_memory(3, 3, cpu) for name in ["ELR", "JO"]}
+
+# %%
+for time in range(1, 21):
+    for name, loss in believing.items():
+        logits = turned.log().requires_grad_()
+        context = LossContext(time / 20, index, memory=memories.get(name))
+        loss(logits, labels, context).sum().backward()
+        rows.append([name, time, *-logits.grad[0].numpy()])
+
+# %%
+steps = pd.DataFrame(rows, columns=["loss", "time seen", "A, predicted", "B", "C, given label"])
+figure, axes = plt.subplots(1, 4, figsize=(11, 2.4), sharey=True)
+look = {"y": ["A, predicted", "C, given label"], "color": figures.PALETTE, "grid": True}
+for axis, (name, part) in zip(axes, steps.groupby("loss", sort=False), strict=True):
+    part.plot(x="time seen", ax=axis, title=name, ylabel="step in z", legend=name == "CCE", **look)
+
+# %% [markdown]
+# Above 0 a score is pushed up, below it is pushed down. Cross entropy says the same 20 times: less
+# A, more C. **ELR** agrees with it at first, when there is nothing to remember; as the memory
+# fills, the step turns round and holds on to A. **JO** turns at once, when it exchanges the label;
+# what is left then is its entropy term, which sharpens the prediction. **Pseudo-label** changes
+# little *here*: its second label, A, is nearly reached already. With a = 3 it rests at 3/4 A and
+# 1/4 C, so it keeps the predicted class, but not the confidence.
+#
+# What JO remembers of the example: of 17,929 families only the largest 16 shares would be kept. The
+# mean began at 0, so its shares do not add up to 1 yet; as a label they are made to.
+
+# %%
+remembered = pd.DataFrame({name: values[0] for name, values in memories["JO"].items()})
+remembered["classes"] = remembered["classes"].map({0: "A", 1: "B", 2: "C"})
+remembered.assign(label=remembered["shares"] / remembered["shares"].sum()).round(6)
+
+# %% [markdown]
+# JO has a second step: a fresh network is trained on these labels, with `corrected_labels`.
+# `distillation` asks a trained network, the teacher, about each example instead. Let the fresh
+# network predict p = [1/2, 1/3, 1/6], the label be C, and the teacher say what JO remembers, A at
+# 95 %. The target is read off the gradient, as p minus the gradient: with this target, cross
+# entropy would make the same step.
+
+# %%
+told = {"CCE": make_loss("cross_entropy")}
+told["distillation, T = 1"] = make_loss("distillation", temperature=1)
+told["distillation, T = 2"] = make_loss("distillation")
+told["corrected_labels"] = make_loss("corrected_labels")
+told["corrected_labels, hard"] = make_loss("corrected_labels", form="hard")
+
+# %%
+first, memory, gradients = torch.tensor([0]), memories["JO"], {}
+context = LossContext(0.5, first, memory=memory, teacher_logits=sure.log()[None])
+for name, loss in told.items():
+    logits = worked.log().requires_grad_()
+    loss(logits, labels[:1], context).sum().backward()
+    gradients[name] = logits.grad[0].numpy()
+
+# %%
+gradients = pd.DataFrame(gradients, index=["A", "B", "C"]).T
+pd.concat({"target": worked[0].numpy() - gradients, "gradient": gradients}, axis=1).round(4)
+
+# %% [markdown]
+# At T = 1 distillation goes half way, ε = 1/2: the target is about half A, half C. At T = 2 both
+# predictions are softened before they are compared, and the result is weighted up; here that is
+# enough to push A up as well. (It is a sum of two losses, so a target read off may leave [0, 1].)
+# Corrected labels leave nothing of the given label: the gradient has turned from C to A. All of
+# them are only as good as the network that is asked; nothing here knows which class is right.
 
 # %% [markdown]
 # ## Example weighting: another force
@@ -310,9 +411,84 @@ fading["DM, vanish_at_one"] = make_loss("derivative_manipulation", normalisation
 # %%
 forces = {name: loss_gradients(loss, logits, labels)[1] for name, loss in fading.items()}
 forces = pd.DataFrame({name: x.abs().sum(dim=1) for name, x in forces.items()}, index=lead.numpy())
-look = {"figsize": (6.5, 3), "color": figures.PALETTE, "style": ["-", "-", "--"], "grid": True}
+look = {"figsize": (5.5, 2.6), "color": figures.PALETTE, "style": ["-", "-", "--"], "grid": True}
 axis = forces.plot(**look, logy=True, ylim=(1e-3, 5))
 _ = axis.set(xlabel="lead of the label's score", ylabel="L1 norm of the gradient")
+
+# %% [markdown]
+# ## From the field
+#
+# Other authors start from mean absolute error, which ignores wrong labels but learns slowly, and
+# add what it lacks. The parameters are chosen to fit into one picture; the defaults are those of
+# the authors for CIFAR.
+
+# %%
+field = {"CCE": make_loss("cross_entropy"), "GCE": make_loss("generalized_cross_entropy")}
+field["RCE"] = make_loss("reverse_cross_entropy", log_zero=-4)
+field["SCE"] = make_loss("symmetric_cross_entropy", alpha=0.5, beta=0.5, log_zero=-4)
+field["NCE"] = make_loss("normalized_cross_entropy")
+field["active_passive"] = make_loss("active_passive", alpha=10, beta=0.1)
+field["epsilon_softmax"] = make_loss("epsilon_softmax", alpha=0.5, beta=0.5)
+
+# %%
+loss_figures.loss_shapes(field)
+
+# %% [markdown]
+# Look at the right panel, and there at the left end, where p_y is small: wrong labels are there,
+# and early in training everything is.
+#
+# * **GCE**, generalised cross entropy: p_y to the power q, between cross entropy (a flat line at 1)
+#   and mean absolute error (a straight line from 0).
+# * **RCE**, reverse cross entropy: a straight line from 0, so it *is* mean absolute error, times a
+#   number that stands for -log 0 (here 4).
+# * **SCE**, symmetric cross entropy: alpha times CCE plus beta times RCE. alpha is where the line
+#   begins: how hard improbable labels pull, right or wrong. beta is how steeply it rises: how much
+#   more pull probable labels get. Much alpha is like cross entropy and fits, much beta is like MAE
+#   and resists.
+# * **NCE**, normalised cross entropy: divided by the sum over all possible labels. Robust, but its
+#   line lies near 0 in the middle panel: it hardly pulls.
+# * **active_passive**: alpha times NCE plus beta times RCE. NCE fits the label ("active"), RCE
+#   takes from the other classes ("passive"). alpha must make up for how small NCE is.
+# * **epsilon_softmax**: alpha times the cross entropy of a prediction that was pushed far towards
+#   its own largest class, plus 2 beta times MAE. An example whose label is *not* the predicted
+#   class keeps the full pull alpha on top of MAE's, and its value is large. Once the label *is*
+#   predicted (here from p_y = 0.1, the step in all three panels) the first term is silent and MAE
+#   is left alone. So it is MAE with a start; wrong labels have that start too, so alpha is small,
+#   0.03 by default.
+#
+# The start matters. How hard does an example pull whose label is half as probable as by chance, p_y
+# = 1 / (2K)?
+
+# %%
+begin = {}
+for size in [10, 100, 1000]:
+    logits, label = logits_at(np.array([0.5 / size]), size), torch.tensor([0])
+    found = {name: loss_gradients(loss, logits, label)[1] for name, loss in field.items()}
+    begin[f"K = {size}"] = {name: gradient.abs().sum().item() for name, gradient in found.items()}
+
+# %%
+pd.DataFrame(begin).map("{:.5f}".format)
+
+# %% [markdown]
+# With many classes GCE and RCE begin with almost nothing, and NCE with even less: its divisor grows
+# like K log K. alpha of SCE and of ε-softmax is a floor which does not depend on K; alpha of
+# active_passive shrinks with NCE, so it must grow with the number of classes.
+#
+# NCE has a second weakness, which the picture cannot show as it spreads the rest evenly. Class A at
+# 95 %, label C: for each unit that a step gives to the score of C, what does it take from A and B?
+
+# %%
+logits, label = sure.log()[None], torch.tensor([2])
+field["active_passive, default"] = make_loss("active_passive")
+asked = {name: loss_gradients(loss, logits, label)[1][0] for name, loss in field.items()}
+asked = pd.DataFrame(asked, index=["A, predicted", "B", "C, given label"]).T
+asked.div(-asked["C, given label"], axis=0).mul(-1).round(3)
+
+# %% [markdown]
+# The others take 99 % from A, which is predicted. NCE takes two thirds from B, which has next to
+# nothing: its value also falls when unlikely classes become less likely still. So it pulls little,
+# and much of that in vain: NCE alone **underfits**. In active_passive the weights decide: with
+# alpha = 10, beta = 0.1 NCE still rules here, with the default alpha = beta = 1 it is mostly RCE.
 
 # %% [markdown]
 # ## What becomes of wrong labels
@@ -369,16 +545,34 @@ pd.DataFrame({"predicted as given": fitted, "predicted as they were": mended}).r
 # %% [markdown]
 # ## Which loss when
 #
+# All there are, and what each asks for besides scores and labels. Where the gradient of an example
+# depends on the others of its batch, the size of the batch matters.
+
+# %%
+needs = pd.DataFrame({"teacher": {name: teacher_of(name) or "" for name in LOSSES}})
+needs["memory"] = ["yes" if hasattr(loss, "new_memory") else "" for loss in LOSSES.values()]
+needs["depends on the batch"] = ["yes" if loss.batch_weighted else "" for loss in LOSSES.values()]
+needs
+
+# %% [markdown]
 # * **Labels are right**: `cross_entropy`, the reference for all others. If confidence is too high,
 #   `label_smoothing` or `confidence_penalty`; neither corrects a label.
 # * **Wrong labels, to be mended**: `proselflc` with a `temperature` of at most 0.5 trusts the label
 #   early and the prediction late. `bootstrap_soft` at low `temperature` has a fixed ε instead; mind
-#   the thresholds above.
+#   the thresholds above. `joint_optimization` and then `corrected_labels` exchange the labels
+#   themselves, at the price of two trainings.
+# * **The network is right early and wrong late**: `early_learning_regularization` holds on to what
+#   it said first. If you have a network that can be trusted more: `distillation`.
+# * **Some examples have no label at all**: `pseudo_label`.
 # * **Wrong labels, to be ignored**: `derivative_manipulation`, or `imae` with one parameter less.
 #   The more noise, the larger λ.
 # * **The same with an ordinary, bounded loss**: `generalized_cross_entropy`, between cross entropy
-#   (q near 0) and mean absolute error (q = 1).
-# * **Few classes and much noise**: `mean_absolute_error`; with many classes it hardly learns.
+#   (q near 0) and mean absolute error (q = 1); `active_passive` with a large alpha.
+# * **The same with a floor, so that improbable labels are still learnt**: `symmetric_cross_entropy`
+#   or `epsilon_softmax`.
+# * **Few classes and much noise**: `mean_absolute_error`, or `reverse_cross_entropy` with larger
+#   steps; with many classes they hardly learn. `normalized_cross_entropy` is a part of
+#   `active_passive`, not for use alone.
 #
 # The best parameters depend on how much noise there is (B of ProSelfLC, λ and β of DM): choose them
 # on validation data with labels that can be trusted. Then compare methods as in `01_first_study`,
