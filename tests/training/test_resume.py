@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from protein_robust.alphabet import STANDARD_RESIDUES
 from protein_robust.datasets import SequenceBatches, SequenceDataset
-from protein_robust.losses import make_loss
+from protein_robust.losses import RemembersExamples, make_loss
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule
 from protein_robust.training import (
@@ -27,6 +27,7 @@ from protein_robust.training import (
 )
 
 EPOCHS = 4
+CPU = torch.device("cpu")
 
 
 class Interrupted(Exception):  # noqa: N818  (what happens to the training is no mistake)
@@ -67,21 +68,29 @@ def batches(seed: int) -> SequenceBatches:
 
 
 def trained(
-    folder: Path, observer: Interrupting | None = None, *, seed: int = 1, **options: Any
+    folder: Path,
+    observer: Interrupting | None = None,
+    *,
+    seed: int = 1,
+    loss: str = "proselflc",
+    **options: Any,
 ) -> tuple[dict[str, Tensor], TrainingState]:
     """A fresh network through `fit`; what it ends as, without the times."""
     config = ProtCNNConfig(width=6, dilations=(1, 2))
     model = ProtCNN(config, 3, generator=torch.Generator().manual_seed(seed))
+    made = make_loss(loss)
+    memory = made.new_memory(24, 3, CPU) if isinstance(made, RemembersExamples) else None
     state = fit(
         model,
-        Objective(make_loss("proselflc")),
+        Objective(made, memory),
         batches=batches(seed),
         options=FitOptions(epochs=EPOCHS, **options),
         observer=Interrupting() if observer is None else observer,
         checkpoints=Checkpoints(folder, {"seed": seed}),
     )
     history = tuple({k: v for k, v in r.items() if k != "seconds"} for r in state.history)
-    return model.state_dict(), TrainingState(
+    remembered = {f"memory.{name}": value for name, value in (memory or {}).items()}
+    return {**model.state_dict(), **remembered}, TrainingState(
         state.epoch, state.best_epoch, state.best_value, history
     )
 
@@ -102,6 +111,21 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
     with pytest.raises(Interrupted):
         trained(tmp_path / "cut", Interrupting(epoch, when), **options)
     weights_again, state_again = trained(tmp_path / "cut", **options)
+    torch.testing.assert_close(weights_again, weights, rtol=0, atol=0)
+    assert state_again == state
+
+
+@pytest.mark.parametrize("loss", ["joint_optimization", "early_learning_regularization"])
+@pytest.mark.parametrize("when", ["after", "within"])
+def test_what_a_loss_remembers_goes_on_where_it_was(
+    tmp_path: Path, loss: str, when: Literal["after", "within"]
+) -> None:
+    options: dict[str, Any] = {"loss": loss, "checkpoint_every": 2, "accumulate": 2}
+    weights, state = trained(tmp_path / "whole", **options)
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "cut", Interrupting(3, when), **options)
+    weights_again, state_again = trained(tmp_path / "cut", **options)
+    assert "memory.shares" in weights
     torch.testing.assert_close(weights_again, weights, rtol=0, atol=0)
     assert state_again == state
 
