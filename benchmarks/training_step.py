@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from protein_robust.alphabet import STANDARD_RESIDUES
 from protein_robust.datasets import Batch, SequenceBatches, SequenceDataset
 from protein_robust.errors import InputError
-from protein_robust.losses import LOSSES, Loss, LossContext, make_loss
+from protein_robust.losses import LOSSES, Loss, LossContext, batch_objective, make_loss
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule
 from protein_robust.training import FitOptions, make_optimizer
@@ -40,6 +40,10 @@ LOGIT_TOLERANCE = 1e-4
 """Largest allowed difference of GPU and CPU logits in fp32, as a fraction of the largest logit."""
 MEMORISING_STEPS = 30
 PAPER_CLASSES = 17929
+PLAIN_LOSSES = [
+    name for name, loss in LOSSES.items() if not {"new_memory", "teacher"} & set(dir(loss))
+]
+"""Those that need neither a memory nor a teacher."""
 Rows = dict[str, object]
 """What is printed: name and value."""
 
@@ -94,7 +98,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--paper", action="store_true", help="the published size, 17,929 classes")
     parser.add_argument("--width", type=int, default=48, help="channels of the trunk (48)")
     parser.add_argument("--classes", type=int, help="families (100; with --paper 17929)")
-    parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy")
+    parser.add_argument("--loss", choices=PLAIN_LOSSES, default="cross_entropy")
     parser.add_argument("--batch-size", type=int, default=32, help="sequences (32)")
     parser.add_argument("--max-residues", type=int, default=65536, help="positions (65536)")
     parser.add_argument("--steps", type=int, default=50, help="that are measured (50)")
@@ -162,12 +166,12 @@ def step(model: nn.Module, loss: Loss, optimizer: torch.optim.Optimizer, batch: 
     device = batch.label.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         logits = model(batch.inputs, batch.mask)
-    mean = loss(logits, batch.label, LossContext(progress=0.5, index=batch.index)).mean()
+    values = loss(logits, batch.label, LossContext(progress=0.5, index=batch.index))
     optimizer.zero_grad(set_to_none=True)
-    mean.backward()
+    batch_objective(loss, values).backward()
     nn.utils.clip_grad_norm_(model.parameters(), FitOptions().clip_norm or float("inf"))
     optimizer.step()
-    return mean.detach()
+    return values.detach().mean()
 
 
 def measure(
