@@ -67,10 +67,17 @@ def self_prediction(rows: Rows, temperature: float) -> SelfPrediction:
         The prediction.
     """
     probs, log_normaliser = rows.gradient, rows.log_normaliser
-    if temperature != 1:
-        probs = torch.empty_like(rows.gradient)
-        log_normaliser = softmax_shifted(rows.scores * (1 / temperature), probs)
-    mean_score = torch.linalg.vecdot(probs, rows.scores).unsqueeze(1)
+    if temperature != 1 and torch.compiler.is_compiling():
+        # Both sums in one pass: after a division the compiler would take one more.
+        exponentials = (rows.scores * (1 / temperature)).exp()
+        total = exponentials.sum(dim=1, keepdim=True)
+        mean_score = (exponentials * rows.scores).sum(dim=1, keepdim=True) / total
+        probs, log_normaliser = exponentials * total.reciprocal(), total.log()
+    else:
+        if temperature != 1:
+            probs = torch.empty_like(rows.gradient)
+            log_normaliser = softmax_shifted(rows.scores * (1 / temperature), probs)
+        mean_score = torch.linalg.vecdot(probs, rows.scores).unsqueeze(1)
     entropy = log_normaliser - mean_score / temperature
     return SelfPrediction(probs, mean_score, entropy, (-log_normaliser).exp(), temperature)
 

@@ -298,3 +298,41 @@ def test_values_and_gradients_agree_with_the_equations(
     values, gradients = evaluate(make_loss(name, **parameters), logits, LABELS, PROGRESS)
     np.testing.assert_allclose(values.numpy(), expected[0], rtol=1e-12)
     np.testing.assert_allclose(gradients.numpy(), expected[1] / 5, rtol=1e-9, atol=1e-15)
+
+
+COMPILED = [
+    ("label_smoothing", {}),
+    ("bootstrap_hard", {}),
+    ("confidence_penalty", {"temperature": 0.4}),
+    ("proselflc", {"temperature": 0.5}),
+    ("proselflc", {"temperature": 0.5, "detach_target": False, "detach_trust": False}),
+    ("distillation", {}),
+    ("joint_optimization", {}),
+    ("early_learning_regularization", {"num_entries": 2}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of autograd functions
+@pytest.mark.parametrize(("name", "parameters"), COMPILED)
+def test_a_compiler_gives_the_same_values_and_gradients(
+    evaluate: Evaluate, logits: Tensor, name: str, parameters: dict[str, Any]
+) -> None:
+    # Some sums are written otherwise for a compiler; nothing of the loss may break its graph.
+    loss: Any = make_loss(name, **parameters)
+    torch.compiler.reset()
+    compiled = torch.compile(loss.__call__, backend="aot_eager", fullgraph=True)
+
+    class Compiled:
+        """The same loss, with what the evaluation asks of it."""
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(loss, attribute)
+
+        def __call__(self, *given: Any) -> Tensor:
+            values: Tensor = compiled(*given)
+            return values
+
+    torch.testing.assert_close(
+        evaluate(Compiled(), logits, LABELS, PROGRESS), evaluate(loss, logits, LABELS, PROGRESS)
+    )
