@@ -6,7 +6,6 @@ from protein_robust.losses.active_passive import (
     NormalizedCrossEntropy,
 )
 from protein_robust.losses.bootstrap import BootstrapHard, BootstrapSoft
-from protein_robust.losses.closed_form import Rows, closed_form, row_chunks, softmax_rows
 from protein_robust.losses.context import LossContext, Memory, check_inputs, check_labels
 from protein_robust.losses.derivatives import IMAE, DerivativeManipulation
 from protein_robust.losses.distillation import Distillation
@@ -38,6 +37,7 @@ from protein_robust.losses.registry import (
     make_loss,
     teacher_of,
 )
+from protein_robust.losses.rows import Rows, closed_form, row_chunks, softmax_rows
 from protein_robust.losses.targets import ConfidencePenalty, CrossEntropy, LabelSmoothing
 from protein_robust.losses.trust import global_trust, local_trust
 

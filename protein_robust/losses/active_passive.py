@@ -13,7 +13,6 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.label_probability import (
     LOG_ZERO,
@@ -23,6 +22,7 @@ from protein_robust.losses.label_probability import (
     label_probability,
 )
 from protein_robust.losses.parameters import check_choice, check_number
+from protein_robust.losses.rows import Rows, closed_form
 
 PassiveLoss = Literal["reverse_cross_entropy", "mean_absolute_error"]
 

@@ -13,9 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_number, check_self_target
+from protein_robust.losses.rows import Rows, closed_form
 from protein_robust.losses.self_prediction import (
     is_detached,
     mix_attached,

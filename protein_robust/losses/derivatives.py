@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from protein_robust.errors import InputError
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.emphasis import (
     LOG_RANGE_MAX,
@@ -28,6 +27,7 @@ from protein_robust.losses.emphasis import (
     Normal,
 )
 from protein_robust.losses.parameters import check_choice, check_number
+from protein_robust.losses.rows import Rows, closed_form
 
 AUTHORS_DELTA = 1e-8
 """What the authors' code adds to 2 (1 - p_y) before it divides by it."""

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form, softmax_shifted
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_number
+from protein_robust.losses.rows import Rows, closed_form, softmax_shifted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.memory import (
     check_num_entries,
@@ -17,6 +16,7 @@ from protein_robust.losses.memory import (
     update_label_memory,
 )
 from protein_robust.losses.parameters import check_number
+from protein_robust.losses.rows import Rows, closed_form
 
 GAP_MIN = 1e-4
 """1 - <t, p> is not taken smaller, so the value is at least lam * log(1e-4)."""

@@ -9,7 +9,6 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form, row_chunks
 from protein_robust.losses.context import LossContext, Memory, check_inputs
 from protein_robust.losses.memory import (
     LabelForm,
@@ -20,6 +19,7 @@ from protein_robust.losses.memory import (
     update_label_memory,
 )
 from protein_robust.losses.parameters import check_choice, check_number
+from protein_robust.losses.rows import Rows, closed_form, row_chunks
 
 MEAN_MIN = 1e-35
 """A class's mean prediction is not taken smaller: float32 cannot tell apart what is near 0."""

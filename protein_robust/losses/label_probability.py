@@ -15,9 +15,9 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_choice, check_number
+from protein_robust.losses.rows import Rows, closed_form
 
 ErrorForm = Literal["label", "full"]
 

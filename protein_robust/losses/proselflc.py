@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from protein_robust.errors import InputError
-from protein_robust.losses.closed_form import Rows, closed_form, softmax_rows
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import (
     TEMPERATURE_MIN,
@@ -18,6 +17,7 @@ from protein_robust.losses.parameters import (
     check_number,
     check_self_target,
 )
+from protein_robust.losses.rows import Rows, closed_form, softmax_rows
 from protein_robust.losses.self_prediction import (
     SelfPrediction,
     is_detached,

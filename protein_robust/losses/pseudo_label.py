@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from protein_robust.errors import InputError
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_choice, check_number
+from protein_robust.losses.rows import Rows, closed_form
 
 NO_LABEL = -1
 """The label of an example that has none."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protein_robust.losses.closed_form import Rows, softmax_shifted
+from protein_robust.losses.rows import Rows, softmax_shifted
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from protein_robust.errors import InputError
-from protein_robust.losses.closed_form import Rows, closed_form
 from protein_robust.losses.context import LossContext, check_inputs
 from protein_robust.losses.parameters import check_choice, check_number, check_self_target
+from protein_robust.losses.rows import Rows, closed_form
 from protein_robust.losses.self_prediction import (
     is_detached,
     mix_attached,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from protein_robust.losses import CrossEntropy, LossContext
 from protein_robust.losses.distillation import Distillation
 
 Array = NDArray[np.float64]
-CLOSED_FORM = sys.modules["protein_robust.losses.closed_form"]
-"""The module; in the package its name is that of its function."""
 
 
 def context_of(teacher: Tensor | None, num_examples: int = 1) -> LossContext:
@@ -123,7 +120,7 @@ def test_each_row_has_its_own_teacher_in_every_chunk(
 ) -> None:
     loss = Distillation(temperature=temperature)
     whole = call(loss, scores[0], [0, 1, 2, 3], scores[1])
-    monkeypatch.setattr(CLOSED_FORM, "CHUNK_ELEMENTS", 6)  # one row each
+    monkeypatch.setattr("protein_robust.losses.rows.CHUNK_ELEMENTS", 6)  # one row each
     torch.testing.assert_close(call(loss, scores[0], [0, 1, 2, 3], scores[1]), whole)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from protein_robust.losses import CrossEntropy, Loss, LossContext
 from protein_robust.losses.joint_optimization import CorrectedLabels, JointOptimization
 
 CPU = torch.device("cpu")
-CLOSED_FORM = sys.modules["protein_robust.losses.closed_form"]
-"""The module; in the package its name is that of its function."""
 WORKED = torch.tensor([[1 / 2, 1 / 3, 1 / 6], [0.2, 0.7, 0.1]], dtype=torch.float64).log()
 
 
@@ -158,7 +155,7 @@ def test_chunks_of_a_batch_share_its_mean_prediction(
     monkeypatch: pytest.MonkeyPatch, logits: Tensor
 ) -> None:
     target = [[0.5, 0.5, 0, 0, 0, 0]] * 3 + [[0, 0, 0, 0, 0, 1.0]]
-    monkeypatch.setattr(CLOSED_FORM, "CHUNK_ELEMENTS", 6)  # one row each
+    monkeypatch.setattr("protein_robust.losses.rows.CHUNK_ELEMENTS", 6)  # one row each
     actual = call(JointOptimization(), logits, [0, 1, 2, 3], context_of(memory_of(target), 4))
     torch.testing.assert_close(actual, plain(logits, torch.tensor(target, dtype=torch.float64)))
 

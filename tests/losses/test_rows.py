@@ -15,7 +15,7 @@ from protein_robust.losses import (
     row_chunks,
     softmax_rows,
 )
-from protein_robust.losses.closed_form import CHUNK_ELEMENTS
+from protein_robust.losses.rows import CHUNK_ELEMENTS
 
 
 def cross_entropy(rows: Rows) -> Tensor:
