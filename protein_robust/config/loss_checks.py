@@ -28,14 +28,28 @@ def check_losses(entries: Any) -> list[Problem]:
     problems: list[Problem] = []
     known: dict[int, LossConfig] = {}
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        try:
-            loss = LossConfig.model_validate(entry)
-        except ValidationError:
+        loss = _read(entry) or _read(_without_sections(entry))
+        if loss is None:
             continue  # reported by the schema
         problems += _check_loss(loss, number)
-        if loss.name in LOSSES:
+        if loss.name in LOSSES and _read(entry) is not None:
             known[number] = loss
     return problems + _check_teachers(known)
+
+
+def _read(entry: Any) -> LossConfig | None:
+    """A loss, or None where the schema refuses it."""
+    try:
+        return LossConfig.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _without_sections(entry: Any) -> Any:
+    """The name and parameters of a loss, to be looked at where the rest is wrong."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {k: v for k, v in entry.items() if k not in ("label", "teacher", "training")}
 
 
 def _check_loss(loss: LossConfig, number: int) -> list[Problem]:
@@ -116,8 +130,8 @@ def _wrong_teacher(
         if Path(given).is_dir():
             return None
         nearest = get_close_matches(given, earlier, n=1)
-        hint = f"; did you mean `{nearest[0]}`?" if nearest else ""
-        hint = "; that one does not stand earlier" if given in labels else hint
+        hint = f" (did you mean `{nearest[0]}`?)" if nearest else ""
+        hint = " (that one does not stand earlier)" if given in labels else hint
         return f"{expected}, got {given!r}{hint}."
     if wanted == "labels" and not hasattr(LOSSES[earlier[given]], "new_memory"):
         able = ", ".join(name for name in LOSSES if hasattr(LOSSES[name], "new_memory"))

@@ -285,7 +285,7 @@ def test_the_teacher_of_a_loss_is_kept_and_written_back(tmp_path: Path) -> None:
         (["{name: distillation, teacher: ''}"], "Expected .* 1 character"),
         (
             ["cross_entropy", "{name: distillation, teacher: cross_entrop}"],
-            r"got 'cross_entrop'; did you mean `cross_entropy`\?",
+            r"got 'cross_entrop' \(did you mean `cross_entropy`\?\)\.",
         ),
         (["{name: distillation, teacher: distillation}"], "that one does not stand earlier"),
         (["{name: proselflc, teacher: a}"], "Expected none, since proselflc learns from no other"),
@@ -333,3 +333,11 @@ def test_a_setting_that_is_warned_about_is_warned_about_once_and_by_its_place(
     ) as seen:
         load_study(path)
     assert len(seen) == 1
+
+
+def test_parameters_are_looked_at_also_where_the_rest_of_the_entry_is_wrong(
+    tmp_path: Path,
+) -> None:
+    line = "{name: joint_optimization, num_entries: 2.5, training: {epohcs: 3}, label: ''}"
+    found = {key for _, key, _ in found_in(losses(tmp_path, line))}
+    assert found == {"losses.0.num_entries", "losses.0.training.epohcs", "losses.0.label"}
