@@ -84,7 +84,8 @@ class Rows:
         # The compiler's argmax is slow, its minimum is not; the largest score is 0.
         num_classes = self.scores.shape[1]
         classes = torch.arange(num_classes, device=self.scores.device, dtype=torch.int32)
-        return torch.where(self.scores == 0, classes, num_classes).amin(dim=1, keepdim=True).long()
+        first = torch.where(self.scores == 0, classes, num_classes).amin(dim=1, keepdim=True)
+        return first.clamp(max=num_classes - 1).long()  # none is 0 where they are NaN
 
 
 Rule = Callable[[Rows], Tensor]

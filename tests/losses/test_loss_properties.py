@@ -336,3 +336,5 @@ def test_a_compiler_gives_the_same_values_and_gradients(
     torch.testing.assert_close(
         evaluate(Compiled(), logits, LABELS, PROGRESS), evaluate(loss, logits, LABELS, PROGRESS)
     )
+    values, _ = evaluate(Compiled(), torch.full_like(logits, torch.nan), LABELS, PROGRESS)
+    assert values.isnan().all()
