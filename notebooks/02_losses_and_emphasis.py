@@ -37,7 +37,7 @@ import torch
 # %%
 from protein_robust.losses import LOSSES, LossContext, batch_objective, make_loss, teacher_of
 from protein_robust.losses.emphasis import Beta, General
-from protein_robust.noise import LabelRule, corrupt_labels
+from protein_robust.noise import Classes, LabelRule, corrupt_labels
 from protein_robust.report import figures, loss_figures
 from protein_robust.report.loss_curves import logits_at, loss_curves, loss_gradients
 
@@ -499,7 +499,8 @@ asked.div(-asked["C, given label"], axis=0).mul(-1).round(3)
 # %%
 rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
 clean_label = rng.integers(5, size=1500)
-noise = corrupt_labels(clean_label, 5, rule=LabelRule("symmetric", 0.4), rng=rng)
+classes = Classes(tuple("ABCDE"), (None,) * 5)
+noise = corrupt_labels(clean_label, classes, rule=LabelRule("symmetric", 0.4), rng=rng)
 centres = torch.randn(5, 20, generator=generator)
 points = centres[torch.from_numpy(clean_label)] + torch.randn(1500, 20, generator=generator)
 labels, index = torch.from_numpy(noise.label), torch.arange(1500)

@@ -83,19 +83,27 @@ class SequenceDataset:
 
         Args:
             index: which sequences, shape (B,), int64.
-            crops: the part of each of the N sequences that is seen.
+            crops: the part of each of the N sequences that is seen. Residues on the two sides of
+                a deletion are neighbours in the batch.
 
         Returns:
             The batch; its padded length is the next multiple of `LENGTH_STEP`.
         """
         length = crops.length[index]
         padded = int(_padded(length).max())
-        host = torch.from_numpy(np.stack([index, crops.start[index], length]))
-        chosen, start, kept = host.to(self.tokens.device, non_blocking=True)
+        rows = [index, crops.start[index], length]
+        gap_length = crops.gap_length[index]
+        if gap_length.any():
+            rows += [crops.gap_start[index], gap_length]
+        host = torch.from_numpy(np.stack(rows))
+        chosen, start, kept, *gap = host.to(self.tokens.device, non_blocking=True)
         position = torch.arange(padded, device=self.tokens.device)  # (L,)
         mask = position < kept[:, None]  # (B, L)
         # Beyond the end the first residue is read, and then overwritten by the padding token.
-        place = (self.offset[chosen] + start)[:, None] + position * mask
+        seen = position * mask
+        place = (self.offset[chosen] + start)[:, None] + seen
+        if gap:  # what comes after a deletion lies further on
+            place += (seen >= gap[0][:, None]) * gap[1][:, None]
         inputs = self.tokens[place].masked_fill_(~mask, PAD)
         return Batch(inputs, mask, self.label[chosen], chosen)
 

@@ -1,40 +1,39 @@
 """Label noise: which training labels become wrong, and what they become.
 
-The rate is the fraction of labels that *change*: the true class is never drawn. (DivideMix, ELR and
-Joint Optimisation draw it too, so that their rate r leaves r/K of the chosen labels right.)
+What can be asked is `protein_robust.noise.rules.LabelRule`. Rows are never reordered, and a draw is
+a function of the rule, the labels in their order, and the generator.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protein_robust.errors import InputError
+from protein_robust.noise.choosing import (
+    choose_examples,
+    choose_of_each_class,
+    mean_rate,
+)
+from protein_robust.noise.clans import draw_by_clan
+from protein_robust.noise.classes import Classes
+from protein_robust.noise.rules import LabelRule
+from protein_robust.noise.transitions import draw_counts, draw_each, sparse_matrix
 
-@dataclass(frozen=True)
-class LabelRule:
-    """What is done to the training labels.
+Labels = NDArray[np.int64]
 
-    Attributes:
-        kind: ``none``, or ``symmetric``: uniform over the K - 1 other classes.
-        rate: fraction of the labels that change, in [0, 1].
+ORIGINS = ("train", "unlabelled", "heldout")
+"""Where a training sequence comes from; the codes of `LabelNoise.origin` are places in it."""
+TRAIN, UNLABELLED, HELDOUT = range(len(ORIGINS))
 
-    Raises:
-        ValueError: if ``rate`` is outside [0, 1], or is not 0 where ``kind`` is ``none``.
-    """
+UNKNOWN = -1
+"""The clean label of a sequence whose class is not known, or is none of the K."""
 
-    kind: Literal["none", "symmetric"] = "none"
-    rate: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Check the rate."""
-        if not 0 <= self.rate <= 1:
-            raise ValueError(f"Expected `rate` in [0, 1], got {self.rate}.")
-        if self.kind == "none" and self.rate != 0:
-            raise ValueError(f"Expected `rate` 0 where `kind` is none, got {self.rate}.")
+def _no_origins() -> NDArray[np.int8]:
+    return np.zeros(0, np.int8)
 
 
 @dataclass(frozen=True)
@@ -43,37 +42,73 @@ class LabelNoise:
 
     Attributes:
         rule: what was asked for.
-        clean_label: classes before, shape (N,), int64.
+        clean_label: classes before, shape (N,), int64; -1 for added sequences.
         label: classes that the learner sees, shape (N,), int64.
+        origin: place in `ORIGINS` of each, shape (N,), int8. Left out: all are of ``train``.
+
+    Raises:
+        ValueError: if the arrays have not one shape, or a clean label is -1 for a sequence that was
+            not added, or another one for a sequence that was.
     """
 
     rule: LabelRule
-    clean_label: NDArray[np.int64]
-    label: NDArray[np.int64]
+    clean_label: Labels
+    label: Labels
+    origin: NDArray[np.int8] = field(default_factory=_no_origins)
+
+    def __post_init__(self) -> None:
+        """Write out the origins that were left out, and check the arrays."""
+        if not len(self.origin):
+            object.__setattr__(self, "origin", np.zeros(len(self.label), np.int8))
+        shapes = [part.shape for part in (self.clean_label, self.label, self.origin)]
+        if len(set(shapes)) > 1:
+            raise ValueError(f"Expected arrays of one shape, got {shapes}.")
+        odd = np.not_equal(self.clean_label == UNKNOWN, self.origin != TRAIN)
+        if odd.any():
+            place = int(odd.argmax())
+            found = f"{self.clean_label[place]} for one of {ORIGINS[self.origin[place]]}"
+            raise ValueError(f"Expected `clean_label` -1 just for added sequences, got {found}.")
+
+    @property
+    def is_changed(self) -> NDArray[np.bool_]:
+        """True where a label of ``train`` is not the clean one, shape (N,)."""
+        return np.not_equal(self.label, self.clean_label) & np.equal(self.origin, TRAIN)
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """True where it is known whether the label is right: not for ``unlabelled``, shape (N,)."""
+        return np.not_equal(self.origin, UNLABELLED)
 
     @property
     def is_corrupted(self) -> NDArray[np.bool_]:
-        """True where the label changed, shape (N,)."""
-        return np.not_equal(self.label, self.clean_label)
+        """True where the label is known to be wrong, shape (N,).
+
+        That is where it changed, and for all of ``heldout``, for which no class is right; False for
+        ``unlabelled``, of which nothing is known.
+        """
+        return self.is_changed | np.equal(self.origin, HELDOUT)
 
     @property
     def actual_rate(self) -> float:
-        """Fraction of the labels that did change."""
-        return float(self.is_corrupted.mean()) if len(self.label) else 0.0
+        """Fraction of the labels of ``train`` that did change; 0 where there are none."""
+        changed = self.is_changed[self.origin == TRAIN]
+        return float(changed.mean()) if len(changed) else 0.0
+
+    @property
+    def wrong_rate(self) -> float:
+        """Fraction that is wrong of the labels of which that is known; 0 where there are none."""
+        wrong = self.is_corrupted[self.is_known]
+        return float(wrong.mean()) if len(wrong) else 0.0
 
 
 def corrupt_labels(
-    clean_label: NDArray[np.int64],
-    num_classes: int,
-    *,
-    rule: LabelRule,
-    rng: np.random.Generator,
+    clean_label: Labels, classes: Classes, *, rule: LabelRule, rng: np.random.Generator
 ) -> LabelNoise:
-    """Change exactly ``floor(rate N)`` labels, chosen without replacement.
+    """Draw wrong labels; what the rule adds to the training set is not drawn here.
 
     Args:
-        clean_label: true classes, shape (N,), int64 in [0, K).
-        num_classes: K.
+        clean_label: clean classes, shape (N,), int64 in [0, K).
+        classes: the K classes, at least 2.
         rule: what to do.
         rng: where the choices come from.
 
@@ -81,28 +116,110 @@ def corrupt_labels(
         The labels before and after.
 
     Raises:
-        ValueError: if K is below 2, or a label is outside [0, K).
+        ValueError: if K is below 2, a label is outside [0, K), or a nearest class is needed and
+            not known.
+        InputError: if the rule names a class that is not of the data, or wants labels outside a
+            clan that has all classes.
 
     References:
-        The rule of Wang et al., "ProSelfLC", CVPR 2021, section 5 (own class excluded, exact
-        count).
+        Wang et al., "ProSelfLC", CVPR 2021, section 5, for the default of symmetric noise (own
+        class excluded, exact count); the others as said at `LabelRule`.
 
     Example:
         >>> rng = np.random.default_rng(0)
+        >>> classes = Classes(("PF1", "PF2", "PF3"), (None, None, None))
         >>> rule = LabelRule("symmetric", 0.4)
-        >>> noise = corrupt_labels(np.zeros(5, np.int64), 3, rule=rule, rng=rng)
+        >>> noise = corrupt_labels(np.zeros(5, np.int64), classes, rule=rule, rng=rng)
         >>> int(noise.is_corrupted.sum())
         2
     """
-    if num_classes < 2:
-        raise ValueError(f"Expected `num_classes` of at least 2, got {num_classes}.")
-    if len(clean_label) and not 0 <= clean_label.min() <= clean_label.max() < num_classes:
+    if len(classes) < 2:
+        raise ValueError(f"Expected `classes` of at least 2, got {len(classes)}.")
+    if len(clean_label) and not 0 <= clean_label.min() <= clean_label.max() < len(classes):
         found = f"{clean_label.min()} to {clean_label.max()}"
-        raise ValueError(f"Expected labels in [0, {num_classes}), got {found}.")
-    label = clean_label.astype(np.int64, copy=True)
-    # A product such as 0.29 * 100 falls just short of the integer that was meant.
-    count = math.floor(rule.rate * len(label) + 1e-9)
-    chosen = rng.choice(len(label), size=count, replace=False)
-    # A shift of 1 to K - 1 classes reaches each other class equally often, and never the own one.
-    label[chosen] = (label[chosen] + rng.integers(1, num_classes, size=count)) % num_classes
-    return LabelNoise(rule, clean_label.astype(np.int64, copy=False), label)
+        raise ValueError(f"Expected labels in [0, {len(classes)}), got {found}.")
+    clean = clean_label.astype(np.int64, copy=False)
+    draw = {"asymmetric": _asymmetric, "matrix": _matrix, "none": _unchanged}.get(rule.kind, _rated)
+    return LabelNoise(rule, clean, draw(clean, classes, rule, rng))
+
+
+def expected_rate(clean_label: Labels, classes: Classes, *, rule: LabelRule) -> float:
+    """The fraction of these labels that a rule changes on average, before counts are rounded.
+
+    Args:
+        clean_label: clean classes, shape (N,), int64 in [0, K).
+        classes: the K classes.
+        rule: the rule.
+
+    Returns:
+        A fraction in [0, 1]; 0 where there are no labels.
+
+    Raises:
+        InputError: if the rule names a class that is not of the data.
+    """
+    rates = np.full(len(classes), mean_rate(rule))
+    if rule.own_class == "included":
+        rates *= 1 - 1 / len(classes)
+    elif rule.kind == "asymmetric":
+        rates *= _targets(classes, rule) != np.arange(len(classes))
+    elif rule.kind == "matrix":
+        matrix = sparse_matrix(rule.transitions, classes.accessions)
+        off = matrix.probability * (matrix.clean != matrix.given)
+        rates = np.bincount(matrix.clean, weights=off, minlength=len(classes))
+    return float(rates[clean_label].mean()) if len(clean_label) else 0.0
+
+
+def _unchanged(clean: Labels, _: Classes, __: LabelRule, ___: np.random.Generator) -> Labels:
+    return clean.copy()
+
+
+def _rated(clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Generator) -> Labels:
+    """Symmetric, pair and clan noise: choose examples at a rate, then draw for these."""
+    size = len(classes)
+    chosen = choose_examples(clean, size, rule=rule, rng=rng)
+    label = clean.copy()
+    if rule.kind == "pair":
+        label[chosen] = classes.next_classes()[clean[chosen]]
+    elif rule.kind == "clan":
+        chosen = rng.permutation(chosen)  # of an exact count, the first ones stay in the clan
+        label[chosen] = draw_by_clan(clean[chosen], classes, rule=rule, rng=rng)
+    elif rule.own_class == "included":
+        label[chosen] = rng.integers(0, size, size=len(chosen))
+    else:
+        # A shift of 1 to K - 1 classes reaches each other class equally often, never the own one.
+        label[chosen] = (label[chosen] + rng.integers(1, size, size=len(chosen))) % size
+    return label
+
+
+def _asymmetric(
+    clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Generator
+) -> Labels:
+    target = _targets(classes, rule)
+    is_source = target != np.arange(len(classes))
+    if rule.count == "exact":
+        counts = np.bincount(clean, minlength=len(classes)) * is_source
+        wanted = np.floor(rule.rate * counts + 1e-9).astype(np.int64)
+        chosen = choose_of_each_class(clean, wanted, rng=rng)
+    else:
+        chosen = np.flatnonzero(is_source[clean] & (rng.random(len(clean)) < rule.rate))
+    label = clean.copy()
+    label[chosen] = target[clean[chosen]]
+    return label
+
+
+def _matrix(clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Generator) -> Labels:
+    matrix = sparse_matrix(rule.transitions, classes.accessions)
+    draw = draw_counts if rule.count == "exact" else draw_each
+    return draw(clean, matrix, rng=rng)
+
+
+def _targets(classes: Classes, rule: LabelRule) -> Labels:
+    """The class that each one becomes under the class map, itself where it is not named; (K,)."""
+    number_of = {accession: number for number, accession in enumerate(classes.accessions)}
+    unknown = sorted({*rule.class_map, *rule.class_map.values()} - number_of.keys())
+    if unknown:
+        raise InputError("`class_map` of families of the data", repr(unknown[0]))
+    target = np.arange(len(classes))
+    for clean, given in rule.class_map.items():
+        target[number_of[clean]] = number_of[given]
+    return target

@@ -1,7 +1,9 @@
 """The noise of one run as files: `labels.parquet`, `crops.parquet`, and last `manifest.json`.
 
-Labels are corrupted in the training split only. The stored crops are the fixed ones that evaluation
-uses, one for every sequence; training draws fresh ones by the same rule.
+Labels are corrupted in the training split only. The training set that results has the rows of
+``train``, then those added of ``unlabelled``, then those added of ``heldout``, each in ascending
+order. The stored crops are the fixed ones that evaluation uses, one for every sequence; training
+draws fresh ones by the same rule.
 """
 
 from __future__ import annotations
@@ -10,19 +12,34 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
+from protein_robust.noise.additions import Addition, draw_additions
+from protein_robust.noise.classes import Classes
 from protein_robust.noise.crops import CropRule, Crops, draw_crops
-from protein_robust.noise.labels import LabelNoise, LabelRule, corrupt_labels
+from protein_robust.noise.labels import ORIGINS, UNKNOWN, LabelNoise, corrupt_labels
+from protein_robust.noise.manifest import (
+    array_sha256,
+    crops_sha256,
+    describe_crops,
+    describe_labels,
+)
+from protein_robust.noise.rules import LabelRule
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SPLITS = ("train", "valid", "test")
+ADDED = ORIGINS[1:]
+
+Arrays = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -41,150 +58,231 @@ class NoiseSetting:
 
 
 @dataclass(frozen=True)
+class NoiseInputs:
+    """What noise needs to know of a data set.
+
+    Attributes:
+        labels: clean classes of ``train`` and, if they are there, ``valid`` and ``test``, arrays of
+            shape (N_split,), int64.
+        lengths: residues of each sequence of these, and of ``unlabelled`` and ``heldout`` if there
+            are any, arrays of shape (N_split,), int64.
+        classes: the K classes.
+        dataset_digest: of the data set that the noise belongs to.
+        conflicts: an id for each row of ``train`` that rows with the same residues share, -1 for
+            the others, shape (N_train,), int64; None if that is not known.
+
+    Raises:
+        ValueError: if ``train`` is missing, a split is not known, or shapes differ.
+    """
+
+    labels: Arrays
+    lengths: Arrays
+    classes: Classes
+    dataset_digest: str
+    conflicts: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """Check names and shapes."""
+        if "train" not in self.labels or set(self.labels) - set(SPLITS):
+            expected = f"train and no others than {', '.join(SPLITS)}"
+            raise ValueError(f"Expected `labels` of {expected}, got {', '.join(self.labels)}.")
+        if set(self.lengths) - set(ADDED) != set(self.labels):
+            expected = f"{', '.join(self.labels)}, and no others than {', '.join(ADDED)}"
+            raise ValueError(f"Expected `lengths` of {expected}, got {', '.join(self.lengths)}.")
+        shapes = {split: (self.lengths[split], part) for split, part in self.labels.items()}
+        if self.conflicts is not None:
+            shapes["conflicts"] = (self.labels["train"], self.conflicts)
+        for name, (first, second) in shapes.items():
+            if first.shape != second.shape:
+                found = f"{first.shape} and {second.shape}"
+                raise ValueError(f"Expected `{name}` in arrays of one shape, got {found}.")
+
+
+@dataclass(frozen=True)
 class Noise:
     """What `make_noise` wrote.
 
     Attributes:
-        labels: of the training split.
-        crops: the fixed evaluation crops of each split.
+        labels: of the resulting training set.
+        added: rows of ``unlabelled`` and of ``heldout`` that are in it, ascending, int64.
+        crops: the fixed evaluation crops of each split; those of the resulting training set.
         manifest: the record of what was done.
     """
 
     labels: LabelNoise
+    added: Arrays
     crops: Mapping[str, Crops]
     manifest: Mapping[str, Any]
 
 
-def make_noise(
-    folder: Path,
-    setting: NoiseSetting,
-    *,
-    labels: Mapping[str, NDArray[np.int64]],
-    lengths: Mapping[str, NDArray[np.int64]],
-    num_classes: int,
-    dataset_digest: str,
-) -> Noise:
+def make_noise(folder: Path, setting: NoiseSetting, *, inputs: NoiseInputs) -> Noise:
     """Draw the noise and write it, replacing what the folder held.
 
     Args:
         folder: where to write.
         setting: what to draw.
-        labels: clean classes of each split, arrays of shape (N_split,), int64.
-        lengths: residues of each sequence of each split, arrays of shape (N_split,), int64.
-        num_classes: K.
-        dataset_digest: of the data set that the noise belongs to.
+        inputs: what the data set holds.
 
     Returns:
         The noise.
+
+    Raises:
+        InputError: if the rule names classes that are not there, or adds more than there is.
     """
+    clean, rule = inputs.labels["train"], setting.label
     rng = np.random.default_rng([setting.seed, 0])
-    noise = corrupt_labels(labels["train"], num_classes, rule=setting.label, rng=rng)
-    crops = {
-        # A stream for each split, so that none depends on the size of another.
-        split: draw_crops(
-            lengths[split], rule=setting.crop, rng=np.random.default_rng([setting.seed, 1, number])
-        )
-        for number, split in enumerate(lengths)
+    noise = corrupt_labels(clean, inputs.classes, rule=rule, rng=rng)
+    other = {origin: inputs.lengths.get(origin, np.zeros(0, np.int64)) for origin in ADDED}
+    available = {"train": len(clean), **{origin: len(found) for origin, found in other.items()}}
+    num_classes = len(inputs.classes)
+    additions = draw_additions(rule, available, num_classes=num_classes, seed=setting.seed)
+    noise = _with_additions(noise, additions)
+    added = {origin: addition.rows for origin, addition in additions.items()}
+    taken = {origin: other[origin][rows] for origin, rows in added.items()}
+    crops = _draw_all_crops(setting, inputs.lengths, taken)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "noise",
+        "dataset_digest": inputs.dataset_digest,
+        "seed": setting.seed,
+        **describe_labels(
+            noise, inputs.classes, added=added, available=available, conflicts=inputs.conflicts
+        ),
+        "crop_rule": asdict(setting.crop),
+        **describe_crops(crops, _resulting_lengths(inputs.lengths, taken)),
     }
-    manifest = _manifest(setting, noise, crops, lengths, dataset_digest)
-    _write(folder, noise, crops, manifest)
-    return Noise(noise, crops, manifest)
+    made = Noise(noise, added, crops, {**record, "digest": _digest(record)})
+    _write(folder, made)
+    return made
 
 
 def read_noise(folder: Path) -> Noise:
     """Read what `make_noise` wrote.
 
     Raises:
-        InputError: if a file is missing or cannot be read, so the folder was not completed.
+        InputError: if a file is missing, cannot be read, or is not the one that the manifest
+            describes, so the folder was not completed, or was changed.
     """
     try:
         return _read(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = f"{type(error).__name__} ({error})"
         raise InputError("a complete noise folder", reason, path=folder) from error
 
 
+def _with_additions(noise: LabelNoise, additions: Mapping[str, Addition]) -> LabelNoise:
+    """The labels of ``train``, and after them those of what is added."""
+    label = [noise.label, *(addition.label for addition in additions.values())]
+    sizes = [len(part) for part in label]
+    origin = np.repeat(np.arange(len(ORIGINS), dtype=np.int8), sizes)
+    unknown = np.full(sum(sizes[1:]), UNKNOWN, np.int64)
+    clean = np.concatenate([noise.clean_label, unknown])
+    return LabelNoise(noise.rule, clean, np.concatenate(label), origin)
+
+
+def _draw_all_crops(setting: NoiseSetting, lengths: Arrays, taken: Arrays) -> dict[str, Crops]:
+    """Crops of each split, and after those of ``train`` the ones of what is added to it."""
+    parts = {**{split: lengths[split] for split in SPLITS if split in lengths}, **taken}
+    drawn = {}
+    for number, name in enumerate((*SPLITS, *ADDED)):
+        # A stream for each, so that none depends on the size of another.
+        rng = np.random.default_rng([setting.seed, 1, number])
+        if name in parts:
+            drawn[name] = draw_crops(parts[name], rule=setting.crop, rng=rng)
+    whole = [drawn["train"], *(drawn.pop(origin) for origin in taken)]
+    joined = {
+        field.name: np.concatenate([getattr(crops, field.name) for crops in whole])
+        for field in fields(Crops)
+    }
+    return {**drawn, "train": Crops(**joined)}
+
+
+def _resulting_lengths(lengths: Arrays, taken: Arrays) -> dict[str, NDArray[np.int64]]:
+    return {**lengths, "train": np.concatenate([lengths["train"], *taken.values()])}
+
+
 def _read(folder: Path) -> Noise:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    labels = pd.read_parquet(folder / "labels.parquet")
-    stored = pd.read_parquet(folder / "crops.parquet")
-    # The manifest names every split; the table has no row of an empty one.
-    parts = {split: stored[stored["split"] == split] for split in manifest["crops_sha256"]}
-    return Noise(
-        LabelNoise(
-            LabelRule(**manifest["label_rule"]),
-            labels["clean_label"].to_numpy(np.int64),
-            labels["label"].to_numpy(np.int64),
-        ),
-        {
-            split: Crops(part["start"].to_numpy(np.int64), part["length"].to_numpy(np.int64))
-            for split, part in parts.items()
-        },
-        manifest,
-    )
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {manifest['schema_version']}, not {SCHEMA_VERSION}")
+    if manifest["digest"] != _digest({k: v for k, v in manifest.items() if k != "digest"}):
+        raise ValueError("manifest.json was changed")
+    table = pq.read_table(folder / "labels.parquet")
+    origin = _column(pc.index_in(table["origin"], value_set=pa.array(ORIGINS))).astype(np.int8)
+    clean, label = _column(table["clean_label"]), _column(table["label"])
+    labels = LabelNoise(LabelRule(**manifest["label_rule"]), clean, label, origin)
+    row = _column(table["row"])
+    added = {name: row[origin == ORIGINS.index(name)] for name in ADDED}
+    stored = pq.read_table(folder / "crops.parquet")
+    parts = [_column(stored[field.name]) for field in fields(Crops)]
+    # The manifest names every split, in the order of the table; an empty one has no row there.
+    ends = np.cumsum(list(manifest["num_sequences"].values()))[:-1]
+    divided = zip(*(np.split(part, ends) for part in parts), strict=True)
+    crops = {k: Crops(*part) for k, part in zip(manifest["num_sequences"], divided, strict=True)}
+    _check_hashes(manifest, labels, crops)
+    return Noise(labels, added, crops, manifest)
 
 
-def _sha256(values: NDArray[np.int64]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values, dtype="<i8").tobytes()).hexdigest()
+def _column(values: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Values of a column without nulls, in an array that may be written to."""
+    if values.null_count:
+        raise ValueError(f"{values.null_count} values that are null or not known")
+    numbers: NDArray[np.int64] = values.to_numpy().astype(np.int64)
+    return numbers
 
 
-def _manifest(
-    setting: NoiseSetting,
-    noise: LabelNoise,
-    crops: Mapping[str, Crops],
-    lengths: Mapping[str, NDArray[np.int64]],
-    dataset_digest: str,
-) -> dict[str, Any]:
-    classes, place, sizes = np.unique(noise.clean_label, return_inverse=True, return_counts=True)
-    changed = np.bincount(place, weights=noise.is_corrupted, minlength=len(classes))
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "noise",
-        "dataset_digest": dataset_digest,
-        "seed": setting.seed,
-        "label_rule": asdict(setting.label),
-        "own_class": "excluded",
-        "requested_rate": setting.label.rate,
-        "actual_rate": noise.actual_rate,
-        "actual_rate_by_class": {
-            str(c): float(part) for c, part in zip(classes, changed / sizes, strict=True)
-        },
-        "clean_labels_sha256": _sha256(noise.clean_label),
-        "labels_sha256": _sha256(noise.label),
-        "changed_indices": np.flatnonzero(noise.is_corrupted).tolist(),
-        "crop_rule": asdict(setting.crop),
-        "mean_kept_fraction": {
-            split: float((crop.length / lengths[split]).mean()) if len(crop.length) else None
-            for split, crop in crops.items()
-        },
-        "crops_sha256": {
-            split: _sha256(np.stack([crop.start, crop.length])) for split, crop in crops.items()
-        },
-    }
-    text = json.dumps(record, sort_keys=True)
-    return {**record, "digest": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _write(
-    folder: Path, noise: LabelNoise, crops: Mapping[str, Crops], manifest: Mapping[str, Any]
+def _check_hashes(
+    manifest: Mapping[str, Any], labels: LabelNoise, crops: Mapping[str, Crops]
 ) -> None:
+    found = {
+        "clean_labels_sha256": array_sha256(labels.clean_label),
+        "labels_sha256": array_sha256(labels.label),
+        "crops_sha256": {split: crops_sha256(crop) for split, crop in crops.items()},
+    }
+    for name, value in found.items():
+        if manifest[name] != value:
+            raise ValueError(f"{name} of the manifest does not agree with the file")
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _write(folder: Path, noise: Noise) -> None:
+    """Write under a temporary name in the same folder, then rename."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(folder.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    pd.DataFrame(
-        {
-            "clean_label": noise.clean_label,
-            "label": noise.label,
-            "is_corrupted": noise.is_corrupted,
-        }
-    ).to_parquet(temporary / "labels.parquet")
-    pd.concat(
-        [
-            pd.DataFrame({"split": split, "start": crop.start, "length": crop.length})
-            for split, crop in crops.items()
-        ]
-    ).to_parquet(temporary / "crops.parquet")
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    pq.write_table(_label_table(noise), temporary / "labels.parquet")
+    pq.write_table(_crop_table(noise.crops), temporary / "crops.parquet")
+    # A line for each entry: one for each number of a list would take seconds for a release.
+    entries = (f" {json.dumps(k)}: {json.dumps(v)}" for k, v in noise.manifest.items())
+    text = "{\n" + ",\n".join(entries) + "\n}\n"
+    (temporary / "manifest.json").write_text(text, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
+
+
+def _label_table(noise: Noise) -> pa.Table:
+    labels = noise.labels
+    num_train = len(labels.label) - sum(len(rows) for rows in noise.added.values())
+    return pa.table(
+        {
+            "clean_label": labels.clean_label,
+            "label": labels.label,
+            # Null where nobody knows.
+            "is_corrupted": pa.array(labels.is_corrupted, mask=~labels.is_known),
+            "origin": pa.DictionaryArray.from_arrays(labels.origin, ORIGINS),
+            "row": np.concatenate([np.arange(num_train), *noise.added.values()]),
+        }
+    )
+
+
+def _crop_table(crops: Mapping[str, Crops]) -> pa.Table:
+    split = np.repeat(np.arange(len(crops), dtype=np.int8), [len(c.start) for c in crops.values()])
+    columns = {
+        field.name: np.concatenate([getattr(crop, field.name) for crop in crops.values()])
+        for field in fields(Crops)
+    }
+    return pa.table({"split": pa.DictionaryArray.from_arrays(split, list(crops)), **columns})

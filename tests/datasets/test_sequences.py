@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from protein_robust.alphabet import PAD, RESIDUES, encode
 from protein_robust.datasets import Batch, SequenceBatches, SequenceDataset
 from protein_robust.noise import CropRule, Crops, draw_crops
+from protein_robust.noise.crops import CropKind
 
 SEQUENCES = ["MKVL", "ACDEFGHIKLMNPQRSTVWY", "X", "BJOUXZBJO"]
 
@@ -122,7 +123,11 @@ def assert_is_slice_and_pad(
     batch: Batch, sequences: list[str], index: list[int], crops: Crops
 ) -> None:
     """Compare a batch with slices of the letters, made one by one."""
-    parts = [sequences[i][crops.start[i] : crops.start[i] + crops.length[i]] for i in index]
+    parts = []
+    for i in index:
+        begin, end = crops.start[i], crops.start[i] + crops.length[i] + crops.gap_length[i]
+        gap = begin + crops.gap_start[i]
+        parts.append(sequences[i][begin:gap] + sequences[i][gap + crops.gap_length[i] : end])
     width = max(len(part) for part in parts)
     width += -width % 8
     rows = [encode(part).tolist() + [PAD] * (width - len(part)) for part in parts]
@@ -131,20 +136,57 @@ def assert_is_slice_and_pad(
     assert batch.mask.tolist() == [[j < len(part) for j in range(width)] for part in parts]
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize("kind", ["random", "c_terminal", "internal_deletion", "fragment"])
+@settings(deadline=None, max_examples=50)
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_cutting_is_slicing_and_padding_to_a_multiple_of_eight(
-    data: st.DataObject, seed: int
+    kind: CropKind, data: st.DataObject, seed: int
 ) -> None:
     sequences = data.draw(
         st.lists(st.text(alphabet=RESIDUES, min_size=1, max_size=40), min_size=1, max_size=8)
     )
     index = data.draw(st.lists(st.integers(0, len(sequences) - 1), min_size=1, max_size=8))
     dataset = dataset_of(sequences)
-    rule = CropRule("random", min_fraction=0.1)
+    rule = CropRule(kind, min_fraction=0.1, mean_length=12)
     crops = draw_crops(dataset.lengths, rule=rule, rng=np.random.default_rng(seed))
     batch = dataset.cut(np.array(index), crops)
     assert_is_slice_and_pad(batch, sequences, index, crops)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_crop_with_a_gap_is_two_slices(data: st.DataObject) -> None:
+    # Also gaps at the very start or end of what is seen, which no rule draws.
+    sequences = data.draw(
+        st.lists(st.text(alphabet=RESIDUES, min_size=1, max_size=40), min_size=1, max_size=8)
+    )
+    rows = []
+    for sequence in sequences:
+        length = data.draw(st.integers(1, len(sequence)))
+        gap_length = data.draw(st.integers(0, len(sequence) - length))
+        start = data.draw(st.integers(0, len(sequence) - length - gap_length))
+        rows.append((start, length, data.draw(st.integers(0, length)), gap_length))
+    crops = Crops(*np.array(rows).T)
+    index = list(range(len(sequences)))
+    batch = dataset_of(sequences).cut(np.array(index), crops)
+    assert_is_slice_and_pad(batch, sequences, index, crops)
+
+
+def test_the_pieces_on_both_sides_of_a_deletion_become_neighbours() -> None:
+    dataset = dataset_of(["MKVLWAEF", "ACDEFGHIKL"])
+    # Of the first, from its second residue: KV, without LWA, then E. The second is not cut.
+    crops = Crops(np.array([1, 0]), np.array([3, 10]), np.array([2, 0]), np.array([3, 0]))
+    batch = dataset.cut(np.array([0, 1]), crops)
+    assert batch.inputs[0].tolist() == encode("KVE").tolist() + [PAD] * 13
+    assert batch.inputs[1].tolist() == encode("ACDEFGHIKL").tolist() + [PAD] * 6
+
+
+@pytest.mark.parametrize("kind", ["n_terminal", "internal_deletion"])
+def test_a_rule_of_any_kind_makes_batches_that_the_next_epoch_draws_anew(kind: CropKind) -> None:
+    batches = SequenceBatches(many(), CropRule(kind), batch_size=8, max_residues=300, seed=0)
+    first, second = dict(rows_of(batches, 0)), dict(rows_of(batches, 1))
+    assert sorted(first) == sorted(second) == list(range(70))
+    assert first != second
 
 
 def test_labels_and_positions_go_with_their_sequences() -> None:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
-from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
-from protein_robust.noise.store import Noise
+from protein_robust.noise import (
+    Classes,
+    CropRule,
+    LabelRule,
+    Noise,
+    NoiseInputs,
+    NoiseSetting,
+    draw_crops,
+    make_noise,
+    read_noise,
+)
 
 Arrays = dict[str, NDArray[np.int64]]
 SETTING = NoiseSetting(LabelRule("symmetric", 0.3), CropRule("random"), seed=5)
+CLASSES = Classes(("PF3", "PF1", "PF2"), ("CL1", None, "CL1"), lambda: np.array([1, 0, 0]))
 
 
 def splits(**sizes: int) -> tuple[Arrays, Arrays]:
@@ -26,20 +38,41 @@ def splits(**sizes: int) -> tuple[Arrays, Arrays]:
     return labels, {split: np.arange(size) + 10 for split, size in sizes.items()}
 
 
-def made(folder: Path, setting: NoiseSetting = SETTING, **sizes: int) -> Noise:
+def inputs(**sizes: int) -> NoiseInputs:
     labels, lengths = splits(**(sizes or {"train": 40, "valid": 8, "test": 9}))
-    return make_noise(
-        folder, setting, labels=labels, lengths=lengths, num_classes=3, dataset_digest="abc"
+    others = {split: lengths[split] for split in ("unlabelled", "heldout") if split in lengths}
+    return NoiseInputs(
+        {split: label for split, label in labels.items() if split not in others},
+        lengths,
+        CLASSES,
+        dataset_digest="abc",
     )
+
+
+def made(folder: Path, setting: NoiseSetting = SETTING, **sizes: int) -> Noise:
+    return make_noise(folder, setting, inputs=inputs(**sizes))
+
+
+def with_rule(**values: Any) -> NoiseSetting:
+    return NoiseSetting(LabelRule(**values), CropRule("random"), seed=5)
 
 
 def content(noise: Noise) -> dict[str, Any]:
     """Everything that noise holds, comparable."""
     crops = {
-        split: (crop.start.tolist(), crop.length.tolist()) for split, crop in noise.crops.items()
+        split: [part.tolist() for part in vars(crop).values()]
+        for split, crop in noise.crops.items()
     }
-    labels = (noise.labels.rule, noise.labels.label.tolist(), noise.labels.clean_label.tolist())
-    return {"labels": labels, "crops": crops, "manifest": dict(noise.manifest)}
+    labels = noise.labels
+    arrays = [part.tolist() for part in (labels.label, labels.clean_label, labels.origin)]
+    added = {origin: rows.tolist() for origin, rows in noise.added.items()}
+    manifest = json.loads(json.dumps(dict(noise.manifest)))
+    return {
+        "labels": (labels.rule, arrays),
+        "crops": crops,
+        "added": added,
+        "manifest": manifest,
+    }
 
 
 def sha256_of(values: list[int]) -> str:
@@ -65,29 +98,22 @@ def test_a_data_set_without_training_sequences_has_no_label_noise(tmp_path: Path
 
 
 def test_two_classes_are_enough(tmp_path: Path) -> None:
-    noise = make_noise(
-        tmp_path / "noise",
-        NoiseSetting(LabelRule("symmetric", 1.0), CropRule(), seed=0),
-        labels={"train": np.array([0, 1, 1])},
-        lengths={"train": np.array([4, 5, 6])},
-        num_classes=2,
+    two = NoiseInputs(
+        {"train": np.array([0, 1, 1])},
+        {"train": np.array([4, 5, 6])},
+        Classes(("A", "B"), (None, None)),
         dataset_digest="abc",
     )
+    setting = NoiseSetting(LabelRule("symmetric", 1.0), CropRule(), seed=0)
+    noise = make_noise(tmp_path / "noise", setting, inputs=two)
     assert noise.labels.label.tolist() == [1, 0, 0]
 
 
 def test_only_training_labels_are_corrupted(tmp_path: Path) -> None:
-    labels, lengths = splits(train=40, valid=8, test=9)
-    make_noise(
-        tmp_path / "noise",
-        SETTING,
-        labels=labels,
-        lengths=lengths,
-        num_classes=3,
-        dataset_digest="",
-    )
+    given = inputs(train=40, valid=8, test=9)
+    make_noise(tmp_path / "noise", SETTING, inputs=given)
     untouched, _ = splits(train=40, valid=8, test=9)
-    assert {k: v.tolist() for k, v in labels.items()} == {
+    assert {k: v.tolist() for k, v in given.labels.items()} == {
         k: v.tolist() for k, v in untouched.items()
     }
     # The folder's labels are those of the training split and of no other.
@@ -97,11 +123,13 @@ def test_only_training_labels_are_corrupted(tmp_path: Path) -> None:
 def test_the_manifest_says_what_was_asked_and_what_was_done(tmp_path: Path) -> None:
     manifest = made(tmp_path / "noise").manifest
     said = {k: manifest[k] for k in ("schema_version", "kind", "dataset_digest", "seed")}
-    assert said == {"schema_version": 1, "kind": "noise", "dataset_digest": "abc", "seed": 5}
-    assert manifest["label_rule"] == {"kind": "symmetric", "rate": 0.3}
-    assert manifest["own_class"] == "excluded"
+    assert said == {"schema_version": 2, "kind": "noise", "dataset_digest": "abc", "seed": 5}
+    assert manifest["label_rule"] == asdict(SETTING.label)
+    assert (manifest["own_class"], manifest["count"]) == ("excluded", "exact")
     assert (manifest["requested_rate"], manifest["actual_rate"]) == (0.3, 12 / 40)
+    assert manifest["expected_rate"] == pytest.approx(0.3)
     assert manifest["crop_rule"]["kind"] == "random"
+    assert manifest["num_sequences"] == {"train": 40, "valid": 8, "test": 9}
 
 
 def test_the_manifest_names_the_changed_positions(tmp_path: Path) -> None:
@@ -115,7 +143,8 @@ def test_the_manifest_gives_the_rate_of_each_class(tmp_path: Path) -> None:
     noise = made(tmp_path / "noise")
     clean, changed = noise.labels.clean_label.tolist(), noise.manifest["changed_indices"]
     rates = {
-        str(c): sum(clean[i] == c for i in changed) / clean.count(c) for c in sorted(set(clean))
+        CLASSES.accessions[c]: sum(clean[i] == c for i in changed) / clean.count(c)
+        for c in sorted(set(clean))
     }
     assert noise.manifest["actual_rate_by_class"] == pytest.approx(rates)
 
@@ -125,7 +154,8 @@ def test_the_hashes_are_of_little_endian_64_bit_integers(tmp_path: Path) -> None
     assert noise.manifest["clean_labels_sha256"] == sha256_of(noise.labels.clean_label.tolist())
     assert noise.manifest["labels_sha256"] == sha256_of(noise.labels.label.tolist())
     crop = noise.crops["valid"]
-    expected = sha256_of(crop.start.tolist() + crop.length.tolist())
+    parts = [crop.start, crop.length, crop.gap_start, crop.gap_length]
+    expected = sha256_of([value for part in parts for value in part.tolist()])
     assert noise.manifest["crops_sha256"]["valid"] == expected
 
 
@@ -202,3 +232,248 @@ def test_a_folder_without_manifest_was_not_completed(tmp_path: Path) -> None:
     (tmp_path / "noise" / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"Expected a complete noise folder, .*manifest\.json"):
         read_noise(tmp_path / "noise")
+
+
+def changed_table(folder: Path, name: str, **columns: list[Any]) -> None:
+    table = pq.read_table(folder / name)
+    for column, values in columns.items():
+        table = table.set_column(table.schema.get_field_index(column), column, [values])
+    pq.write_table(table, folder / name)
+
+
+def test_a_folder_of_an_older_version_is_not_read(tmp_path: Path) -> None:
+    made(tmp_path / "noise")
+    path = tmp_path / "noise" / "manifest.json"
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(InputError, match=r"complete noise folder, .*schema version 1, not 2"):
+        read_noise(tmp_path / "noise")
+
+
+def test_a_manifest_that_was_changed_is_not_read(tmp_path: Path) -> None:
+    made(tmp_path / "noise")
+    path = tmp_path / "noise" / "manifest.json"
+    path.write_text(path.read_text().replace('"seed": 5', '"seed": 6'))
+    with pytest.raises(InputError, match=r"complete noise folder, .*manifest\.json was changed"):
+        read_noise(tmp_path / "noise")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "reason"),
+    [
+        ("labels.parquet", {"label": [1] * 40}, "labels_sha256 of the manifest does not agree"),
+        ("labels.parquet", {"label": [1] * 39 + [None]}, "1 values that are null or not known"),
+        ("labels.parquet", {"origin": ["x"] * 40}, "40 values that are null or not known"),
+        ("crops.parquet", {"gap_length": [1] * 57}, "crops_sha256 of the manifest does not agree"),
+    ],
+    ids=["labels", "null", "origin", "crops"],
+)
+def test_a_table_that_was_changed_is_not_read(
+    tmp_path: Path, name: str, columns: dict[str, list[Any]], reason: str
+) -> None:
+    made(tmp_path / "noise")
+    changed_table(tmp_path / "noise", name, **columns)
+    with pytest.raises(InputError, match=f"Expected a complete noise folder, got .*{reason}"):
+        read_noise(tmp_path / "noise")
+
+
+@pytest.mark.parametrize("name", ["labels.parquet", "crops.parquet"])
+def test_a_file_that_is_no_table_is_not_read(tmp_path: Path, name: str) -> None:
+    made(tmp_path / "noise")
+    (tmp_path / "noise" / name).write_bytes(b"PAR1 but no more")
+    with pytest.raises(InputError, match="Expected a complete noise folder"):
+        read_noise(tmp_path / "noise")
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "pair": {"kind": "pair", "rate": 0.3},
+    "asymmetric": {"kind": "asymmetric", "rate": 0.3, "class_map": {"PF1": "PF2"}},
+    "matrix": {"kind": "matrix", "transitions": {"PF1": {"PF2": 0.4}}, "count": "bernoulli"},
+    "clan": {"kind": "clan", "rate": 0.3, "in_clan_share": 0.5, "rate_spread": 0.1},
+    "open set": {"open_set_rate": 0.2},
+    "all": {"kind": "pair", "rate": 0.3, "open_set_rate": 0.2, "unlabelled": "random"},
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize("crop", ["none", "internal_deletion"])
+def test_noise_of_every_kind_is_read_as_it_was_made(
+    tmp_path: Path, rule: dict[str, Any], crop: Any
+) -> None:
+    setting = NoiseSetting(LabelRule(**rule), CropRule(crop), seed=5)
+    sizes = {"train": 40, "valid": 8, "test": 9, "unlabelled": 7, "heldout": 30}
+    noise = made(tmp_path / "noise", setting, **sizes)
+    assert content(read_noise(tmp_path / "noise")) == content(noise)
+    assert read_noise(tmp_path / "noise").labels.label.flags.writeable
+
+
+def added_noise(folder: Path) -> Noise:
+    setting = with_rule(kind="symmetric", rate=0.3, open_set_rate=0.2, unlabelled="random")
+    return made(folder, setting, train=40, valid=8, test=9, unlabelled=8, heldout=30)
+
+
+def test_added_rows_follow_those_of_train(tmp_path: Path) -> None:
+    noise = added_noise(tmp_path / "noise")
+    # 12 held-out sequences are a fifth of 40 + 8 + 12.
+    assert {k: len(v) for k, v in noise.added.items()} == {"unlabelled": 8, "heldout": 12}
+    assert noise.labels.clean_label.tolist() == [i % 3 for i in range(40)] + [-1] * 20
+    assert noise.labels.origin.tolist() == [0] * 40 + [1] * 8 + [2] * 12
+    lengths = [int(i) + 10 for part in noise.added.values() for i in part]
+    assert (noise.crops["train"].length[40:] <= lengths).all()
+    assert list(noise.crops) == ["train", "valid", "test"]
+
+
+def test_the_table_of_labels_tells_where_each_comes_from(tmp_path: Path) -> None:
+    noise = added_noise(tmp_path / "noise")
+    table = pq.read_table(tmp_path / "noise" / "labels.parquet").to_pydict()
+    assert table["origin"] == ["train"] * 40 + ["unlabelled"] * 8 + ["heldout"] * 12
+    assert table["row"] == [*range(40), *range(8), *noise.added["heldout"].tolist()]
+    clean, label = table["clean_label"][:40], table["label"][:40]
+    changed = [c != given for c, given in zip(clean, label, strict=True)]
+    assert table["is_corrupted"] == changed + [None] * 8 + [True] * 12
+
+
+def test_what_is_added_changes_nothing_for_the_rows_of_train(tmp_path: Path) -> None:
+    plain, more = made(tmp_path / "plain"), added_noise(tmp_path / "more")
+    assert plain.labels.label.tolist() == more.labels.label[:40].tolist()
+    for name in ("start", "length"):
+        whole = getattr(plain.crops["train"], name)
+        assert whole.tolist() == getattr(more.crops["train"], name)[:40].tolist()
+    assert plain.manifest["actual_rate_by_class"] == more.manifest["actual_rate_by_class"]
+    assert plain.manifest["changed_indices"] == more.manifest["changed_indices"]
+
+
+def test_crops_of_a_seed_come_from_a_stream_for_each_split(tmp_path: Path) -> None:
+    crops = made(tmp_path / "noise").crops
+    for number, (split, size) in enumerate({"train": 40, "valid": 8, "test": 9}.items()):
+        rng = np.random.default_rng([5, 1, number])
+        expected = draw_crops(np.arange(size) + 10, rule=SETTING.crop, rng=rng)
+        assert crops[split].start.tolist() == expected.start.tolist()
+        assert crops[split].length.tolist() == expected.length.tolist()
+
+
+def test_the_manifest_counts_what_was_added(tmp_path: Path) -> None:
+    noise = added_noise(tmp_path / "noise")
+    said = noise.manifest["added"]
+    for origin, available in {"unlabelled": 8, "heldout": 30}.items():
+        rows = noise.added[origin].tolist()
+        code = ["train", "unlabelled", "heldout"].index(origin)
+        labels = noise.labels.label[noise.labels.origin == code]
+        assert said[origin] == {
+            "rows": len(rows),
+            "available": available,
+            "classes": len(set(labels.tolist())),
+            "rows_sha256": sha256_of(rows),
+        }
+    # 12 of 40 changed; all 12 of other families are wrong; of 8 nothing is known.
+    assert noise.manifest["actual_rate"] == 12 / 40
+    assert noise.manifest["wrong_rate"] == 24 / 52
+    assert noise.manifest["num_sequences"] == {"train": 60, "valid": 8, "test": 9}
+
+
+def test_a_matrix_has_no_requested_rate_but_an_expected_one(tmp_path: Path) -> None:
+    rule = {"kind": "matrix", "transitions": {"PF3": {"PF1": 0.5}}}
+    manifest = made(tmp_path / "noise", with_rule(**rule), train=30).manifest
+    assert manifest["requested_rate"] is None
+    assert manifest["expected_rate"] == pytest.approx(0.5 / 3)
+    assert manifest["actual_rate"] == pytest.approx(5 / 30)
+    assert manifest["actual_rate_by_class"] == {"PF3": 0.5, "PF1": 0.0, "PF2": 0.0}
+
+
+def test_the_manifest_counts_wrong_labels_that_stay_in_the_clan(tmp_path: Path) -> None:
+    noise = made(tmp_path / "noise", with_rule(kind="clan", rate=0.5, in_clan_share=0.5))
+    clean, label = noise.labels.clean_label.tolist(), noise.labels.label.tolist()
+    # PF3 and PF2, classes 0 and 2, are of one clan.
+    wrong = [(c, y) for c, y in zip(clean, label, strict=True) if c != y and c in (0, 2)]
+    did = sum(y in (0, 2) for _, y in wrong)
+    expected = {"could": len(wrong), "did": did, "share": did / len(wrong)}
+    assert noise.manifest["in_clan"] == expected
+
+
+def test_without_wrong_labels_no_share_stays_in_the_clan(tmp_path: Path) -> None:
+    manifest = made(tmp_path / "noise", with_rule()).manifest
+    assert manifest["in_clan"] == {"could": 0, "did": 0, "share": None}
+
+
+def without_clans(**values: Any) -> NoiseInputs:
+    return NoiseInputs(
+        {"train": np.array([0, 1, 0, 1, 0, 0, 1])},
+        {"train": np.full(7, 9)},
+        Classes(("A", "B"), (None, None)),
+        dataset_digest="abc",
+        **values,
+    )
+
+
+def test_where_no_clan_is_known_the_manifest_says_nothing_of_clans(tmp_path: Path) -> None:
+    manifest = make_noise(tmp_path / "noise", SETTING, inputs=without_clans()).manifest
+    assert manifest["in_clan"] is None
+    assert manifest["natural_conflicts"] is None
+
+
+def test_of_rows_with_one_sequence_at_most_one_class_is_right(tmp_path: Path) -> None:
+    # Sequence 4 in classes A and B: one is wrong. Sequence 9 in A, A, B: B is, or both of A.
+    conflicts = np.array([4, 4, -1, 9, 9, 9, -1])
+    given = without_clans(conflicts=conflicts)
+    manifest = make_noise(tmp_path / "noise", SETTING, inputs=given).manifest
+    assert manifest["natural_conflicts"] == {
+        "sequences": 2,
+        "rows": 5,
+        "least_wrong": 2,
+        "row_indices": [0, 1, 3, 4, 5],
+    }
+
+
+def test_without_conflicts_none_are_counted(tmp_path: Path) -> None:
+    given = without_clans(conflicts=np.full(7, -1))
+    manifest = make_noise(tmp_path / "noise", SETTING, inputs=given).manifest
+    expected = {"sequences": 0, "rows": 0, "least_wrong": 0, "row_indices": []}
+    assert manifest["natural_conflicts"] == expected
+
+
+def test_the_manifest_is_readable_line_by_line(tmp_path: Path) -> None:
+    noise = made(tmp_path / "noise")
+    lines = (tmp_path / "noise" / "manifest.json").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(noise.manifest) + 2
+    assert ' "seed": 5,' in lines
+
+
+ARRAY = np.zeros(3, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("labels", "lengths", "conflicts", "message"),
+    [
+        ({"test": ARRAY}, {"test": ARRAY}, None, r"`labels` of train and no others .*, got test\."),
+        (
+            {"train": ARRAY, "heldout": ARRAY},
+            {"train": ARRAY},
+            None,
+            r"`labels` of train and no others than train, valid, test, got train, heldout\.",
+        ),
+        ({"train": ARRAY}, {"heldout": ARRAY}, None, r"`lengths` of train, .*, got heldout\."),
+        (
+            {"train": ARRAY},
+            {"train": ARRAY, "odd": ARRAY},
+            None,
+            r"`lengths` of train, and no others than unlabelled, heldout, got train, odd\.",
+        ),
+        (
+            {"train": ARRAY},
+            {"train": ARRAY[1:]},
+            None,
+            r"`train` in arrays of one shape, got \(2,\) and \(3,\)\.",
+        ),
+        (
+            {"train": ARRAY},
+            {"train": ARRAY},
+            ARRAY[1:],
+            r"`conflicts` in arrays of one shape, got \(3,\) and \(2,\)\.",
+        ),
+    ],
+    ids=["no train", "other labels", "no lengths", "other lengths", "shapes", "conflicts"],
+)
+def test_inputs_that_do_not_fit_together_are_refused(
+    labels: Arrays, lengths: Arrays, conflicts: NDArray[np.int64] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match="Expected " + message):
+        NoiseInputs(labels, lengths, CLASSES, dataset_digest="", conflicts=conflicts)
