@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     Progress,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +54,46 @@ class ReadingProgress:
         self._progress.update(
             self._task, completed=num_bytes_done, total=num_bytes_total or None, records=num_records
         )
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+class DownloadProgress:
+    """A bar over the bytes of a file that is fetched, with speed and remaining time."""
+
+    def __init__(self, name: str) -> None:
+        """Start with an empty bar, shown only on a terminal."""
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=errors,
+            disable=not errors.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(name, total=None, start=False)
+        self._has_begun = False
+
+    def __call__(self, num_bytes_done: int, num_bytes_total: int | None) -> None:
+        """Take note of how much is there; the first call tells what was there before."""
+        if not self._has_begun:  # what an earlier call fetched says nothing of the speed of this
+            self._has_begun = True
+            self._progress.reset(self._task, total=num_bytes_total, completed=num_bytes_done)
+        self._progress.update(self._task, completed=num_bytes_done, total=num_bytes_total)
 
     def __enter__(self) -> Self:
         """Show the bar."""
