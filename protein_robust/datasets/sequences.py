@@ -62,13 +62,14 @@ class SequenceDataset:
         letters, lengths = _flatten(sequences)
         if sequences.null_count or (lengths == 0).any():
             raise ValueError("Expected sequences of at least 1 residue, got an empty one.")
-        tokens = TOKEN_OF_BYTE[letters]
-        if (tokens == INVALID).any():
-            letter = chr(letters[int(np.argmax(tokens == INVALID))])
+        # `translate` and `find` are several times faster than indexing and comparing arrays.
+        tokens = bytearray(letters).translate(TOKEN_OF_BYTE.tobytes())
+        if (place := tokens.find(INVALID)) >= 0:
+            letter = chr(letters[place])
             raise ValueError(f"Expected residue letters of {RESIDUES}, got {letter!r}.")
         offset = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
         return cls(
-            torch.from_numpy(tokens).to(device),
+            torch.from_numpy(np.frombuffer(tokens, dtype=np.uint8)).to(device),
             torch.from_numpy(offset.astype(np.int64)).to(device),
             torch.from_numpy(np.array(labels, dtype=np.int64)).to(device),
             lengths,

@@ -28,7 +28,8 @@ def summarise(
     Args:
         predictions: of the N examples.
         label: given classes, shape (N,), int64.
-        clean_label: classes before corruption, shape (N,), int64.
+        clean_label: classes before corruption, shape (N,), int64; -1 where there is none, as for
+            sequences of unknown or held-out families that noise added.
 
     Returns:
         ``accuracy`` (against given labels), ``entropy_confidence`` (mean 1 - H(p)/H(u)),
@@ -36,7 +37,9 @@ def summarise(
         corrupted, ``correct_fitting`` (clean subset), ``wrong_fitting`` (noisy subset against
         given labels), ``correction`` (noisy subset against clean labels), ``clean_accuracy`` (all
         against clean labels), ``clean_entropy`` and ``noisy_entropy`` (mean H(p)/H(u) of either
-        subset). Where the loss describes its examples: the mean of each number, and
+        subset). Examples without a clean class are in neither subset; where there are any,
+        ``outside_fitting`` (them against given labels) and ``outside_max_probability`` (mean).
+        Where the loss describes its examples: the mean of each number, and
         ``emphasis_variance``, sigma = E[(w - E w)^2] of the weights w of derivative manipulation as
         they are, not normalised; divide by the square of ``emphasis`` to compare densities.
     """
@@ -52,9 +55,13 @@ def summarise(
     metrics |= {name: _mean(values) for name, values in predictions.described.items()}
     if "emphasis" in predictions.described:
         metrics["emphasis_variance"] = float(predictions.described["emphasis"].var())
-    noisy = label != clean_label
+    noisy = _is_noisy(label, clean_label)
     if noisy.any():
         metrics |= _subset_metrics(predictions, label, clean_label, noisy)
+    outside = clean_label < 0
+    if outside.any():
+        metrics["outside_fitting"] = accuracy_score(prediction[outside], label[outside])
+        metrics["outside_max_probability"] = _mean(predictions.max_probability[outside])
     return metrics
 
 
@@ -78,8 +85,9 @@ def label_probability_histograms(
         Numbers of examples in `NUM_BINS` bins of equal width over [0, 1]: ``clean_histogram``, and
         where labels were corrupted ``noisy_histogram``.
     """
-    noisy = label != clean_label
-    subsets = {"clean_histogram": ~noisy, "noisy_histogram": noisy}
+    # Examples without a clean class are in neither.
+    noisy = _is_noisy(label, clean_label)
+    subsets = {"clean_histogram": label == clean_label, "noisy_histogram": noisy}
     return {
         name: [
             float(count)
@@ -90,6 +98,12 @@ def label_probability_histograms(
     }
 
 
+def _is_noisy(label: NDArray[np.int64], clean_label: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where the label is another class than the clean one."""
+    is_noisy: NDArray[np.bool_] = (label != clean_label) & (clean_label >= 0)
+    return is_noisy
+
+
 def _subset_metrics(
     predictions: Predictions,
     label: NDArray[np.int64],
@@ -98,12 +112,13 @@ def _subset_metrics(
 ) -> Mapping[str, float]:
     prediction = predictions.prediction
     entropy = 1 - predictions.entropy_confidence
+    clean, known = label == clean_label, clean_label >= 0
     return {
-        "correct_fitting": accuracy_score(prediction[~noisy], label[~noisy]),
+        "correct_fitting": accuracy_score(prediction[clean], label[clean]),
         "wrong_fitting": accuracy_score(prediction[noisy], label[noisy]),
         "correction": accuracy_score(prediction[noisy], clean_label[noisy]),
-        "clean_accuracy": accuracy_score(prediction, clean_label),
-        "clean_entropy": _mean(entropy[~noisy]),
+        "clean_accuracy": accuracy_score(prediction[known], clean_label[known]),
+        "clean_entropy": _mean(entropy[clean]),
         "noisy_entropy": _mean(entropy[noisy]),
     }
 

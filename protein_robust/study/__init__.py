@@ -3,13 +3,13 @@
 from protein_robust.study.data import load_data
 from protein_robust.study.engine import Failure, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
+from protein_robust.study.noise import prepare_noise
 from protein_robust.study.objective import check_teachers, losses_of
 from protein_robust.study.one_run import RunReport, track_done
 from protein_robust.study.plan import (
     PlannedRun,
     plan_runs,
     prepare_data,
-    prepare_noise,
     read_run,
     select_runs,
 )

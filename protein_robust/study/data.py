@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from protein_robust.errors import InputError
 from protein_robust.ingest import SPLITS, read_families, read_manifest, read_sequences
 from protein_robust.losses import check_labels
 from protein_robust.models import ProtCNN, ProtCNNConfig
-from protein_robust.noise import CropRule, Crops, draw_crops, read_noise
+from protein_robust.noise import CropRule, Crops, LabelNoise, draw_crops, read_noise
 from protein_robust.study.plan import PlannedRun
 
 EVALUATION_BATCH_SIZE = 256
@@ -26,7 +27,10 @@ class RunData:
 
     Attributes:
         datasets: of each split; labels are the given ones.
-        clean_label: of each split, arrays of shape (N_split,), int64.
+        clean_label: of each split, arrays of shape (N_split,), int64; -1 for training sequences
+            that noise added, which have no class inside.
+        noise: labels of the training split, before and after.
+        added: rows of the other parts of the data set that are in train, by part, after its own.
         crops: the fixed ones of each kind of evaluation data: ``train``, ``valid``, ``test``, and,
             where sequences are cropped, ``test_whole``: the test sequences as they are.
         crop_rule: from which training draws.
@@ -36,6 +40,8 @@ class RunData:
 
     datasets: Mapping[str, SequenceDataset]
     clean_label: Mapping[str, NDArray[np.int64]]
+    noise: LabelNoise
+    added: Mapping[str, NDArray[np.int64]]
     crops: Mapping[str, Crops]
     crop_rule: CropRule
     families: list[str]
@@ -91,7 +97,7 @@ def load_data(run: PlannedRun) -> RunData:
             )
     datasets, clean_label = {}, {}
     for split in SPLITS:
-        table = read_sequences(run.dataset_folder, split)
+        table = read_split(run, split, noise.added, columns=["sequence", "label"])
         clean = table["label"].to_numpy().astype(np.int64)
         given = noise.labels.label if split == "train" else clean
         datasets[split] = SequenceDataset.from_arrow(table["sequence"], given, device=device)
@@ -104,7 +110,31 @@ def load_data(run: PlannedRun) -> RunData:
     if rule.kind != "none":
         whole = draw_crops(datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0))
         crops["test_whole"] = whole
-    return RunData(datasets, clean_label, crops, rule, families, device)
+    return RunData(
+        datasets, clean_label, noise.labels, noise.added, crops, rule, families, device
+    )
+
+
+def read_split(
+    run: PlannedRun, split: str, added: Mapping[str, NDArray[np.int64]], *, columns: list[str]
+) -> pa.Table:
+    """Read the sequences of a split as a run sees them: train with what its noise added.
+
+    Args:
+        run: the run.
+        split: ``train``, ``valid`` or ``test``.
+        added: rows of the other parts of the data set that are in train.
+        columns: names of the wanted columns; labels are clean, and -1 for what was added.
+
+    Returns:
+        The columns, the added rows last.
+    """
+    tables = [read_sequences(run.dataset_folder, split, columns=columns)]
+    for origin, rows in added.items():
+        if split == "train" and len(rows):
+            others = read_sequences(run.dataset_folder, origin, columns=columns)
+            tables.append(others.take(pa.array(rows)))
+    return pa.concat_tables(tables)
 
 
 def make_model(run: PlannedRun, data: RunData) -> ProtCNN:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from protein_robust.atomic import replace_file
 from protein_robust.evaluation import Predictions, predict, summarise
-from protein_robust.ingest import read_sequences
-from protein_robust.study.data import RunData, make_model
+from protein_robust.study.data import RunData, make_model, read_split
 from protein_robust.study.plan import PlannedRun, write_json
 from protein_robust.training import load_weights, read_checkpoint
 
@@ -75,25 +75,37 @@ def _table(
 ) -> pd.DataFrame:
     """One row a prediction; families by accession, since a class number means nothing outside."""
     split = data.split_of(kind)
-    family = np.array(data.families)
+    family = np.array([*data.families, None], dtype=object)  # the last place is that of -1
     label = data.datasets[split].label.cpu().numpy()
     clean = data.clean_label[split]
-    names = read_sequences(run.dataset_folder, split)["sequence_name"].to_pandas()
+    names = read_split(run, split, data.added, columns=["sequence_name"])
     crops = data.crops[kind]
     return pd.DataFrame(
         {
             "checkpoint": network,
             "data": kind,
-            "sequence_name": names,
+            "sequence_name": names["sequence_name"].to_pandas(),
             "crop_start": crops.start,
             "crop_length": crops.length,
+            "crop_gap_start": crops.gap_start,
+            "crop_gap_length": crops.gap_length,
             "sequence_length": data.datasets[split].lengths,
             "label": family[label],
             "clean_label": family[clean],
-            "is_corrupted": label != clean,
+            "is_corrupted": _is_corrupted(data, split),
             "prediction": family[predictions.prediction],
             "max_probability": predictions.max_probability,
             "entropy_confidence": predictions.entropy_confidence,
             "label_probability": predictions.label_probability,
         }
     )
+
+
+def _is_corrupted(data: RunData, split: str) -> pd.Series[bool] | NDArray[np.bool_]:
+    """Whether each label is wrong; missing where nobody knows. Only in train any is."""
+    if split != "train":
+        return np.zeros(len(data.datasets[split]), dtype=np.bool_)
+    noise = data.noise
+    if noise.is_known.all():
+        return noise.is_corrupted
+    return pd.Series(noise.is_corrupted, dtype="boolean").mask(~noise.is_known)

@@ -15,25 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
-
 from protein_robust.atomic import replace_file
 from protein_robust.config import LossConfig, NoiseConfig, StudyConfig, slug
 from protein_robust.errors import InputError
-from protein_robust.ingest import (
-    SPLITS,
-    ingest,
-    is_current,
-    read_families,
-    read_manifest,
-    read_sequences,
-)
+from protein_robust.ingest import ingest, is_current, read_manifest
 from protein_robust.losses import complete_parameters
-from protein_robust.noise import CropRule, LabelRule, NoiseSetting, make_noise, read_noise
 from protein_robust.training import checkpoint_digest
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
 
 
@@ -160,7 +149,8 @@ def prepare_data(
     Raises:
         InputError: if the data cannot be used.
     """
-    folder, sources, options = study.dataset_folder, study.sources(), study.ingest_options()
+    folder, sources = study.dataset_folder, study.data.sources()
+    options = study.data.ingest_options()
     if is_current(folder, sources, options=options):
         return read_manifest(folder), False
     return ingest(sources, folder, options=options, on_progress=on_progress), True
@@ -260,33 +250,6 @@ def _plan_run(
         teacher_name=loss.teacher,
         device=study.device,
         threads=study.threads,
-    )
-
-
-def prepare_noise(run: PlannedRun) -> None:
-    """Draw and write the noise of a run, unless it is there already.
-
-    Raises:
-        InputError: if the noise folder cannot be written.
-    """
-    try:
-        read_noise(run.noise_folder)
-        return
-    except InputError:
-        pass  # absent, or not whole: drawn anew, to the same numbers
-    labels, lengths = {}, {}
-    for split in SPLITS:
-        table = read_sequences(run.dataset_folder, split)
-        labels[split] = table["label"].to_numpy().astype(np.int64)
-        lengths[split] = pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
-    noise = run.inputs["noise"]
-    make_noise(
-        run.noise_folder,
-        NoiseSetting(LabelRule(**noise["label"]), CropRule(**noise["crop"]), run.seed),
-        labels=labels,
-        lengths=lengths,
-        num_classes=len(read_families(run.dataset_folder)),
-        dataset_digest=run.inputs["dataset_digest"],
     )
 
 

@@ -36,8 +36,9 @@ def oracle(sequences: list[str], labels: list[int], num_classes: int) -> list[di
     profiles: list[dict[tuple[int, ...], float]] = []
     for family in range(num_classes):
         own = [s for s, label in zip(sequences, labels, strict=True) if label == family]
-        if len(own) > 20:
-            own = [own[i * len(own) // 20] for i in range(20)]
+        if len(own) > similarity.MAX_SEQUENCES:
+            num = similarity.MAX_SEQUENCES
+            own = [own[i * len(own) // num] for i in range(num)]
         counts: Counter[tuple[int, ...]] = Counter()
         for sequence in own:
             windows = {sequence[i : i + 4] for i in range(len(sequence) - 3)}

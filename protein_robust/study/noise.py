@@ -1,0 +1,104 @@
+"""The noise of a run: what it needs to know of the data set, read and handed over."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from protein_robust.errors import InputError
+from protein_robust.ingest import (
+    OTHER_SPLITS,
+    SPLITS,
+    read_conflicts,
+    read_families,
+    read_sequences,
+)
+from protein_robust.noise import (
+    Classes,
+    CropRule,
+    LabelRule,
+    NoiseInputs,
+    NoiseSetting,
+    make_noise,
+    nearest_families,
+    read_noise,
+)
+from protein_robust.study.plan import PlannedRun
+
+
+def prepare_noise(run: PlannedRun) -> None:
+    """Draw and write the noise of a run, unless it is there already.
+
+    Args:
+        run: the run; its data set is there.
+
+    Raises:
+        InputError: if the noise folder cannot be written, or the noise asks for what the data set
+            does not have.
+    """
+    try:
+        read_noise(run.noise_folder)
+        return
+    except InputError:
+        pass  # absent, or not whole: drawn anew, to the same numbers
+    noise = run.inputs["noise"]
+    rule = LabelRule(**noise["label"])
+    if rule.unlabelled == "random":
+        _require_unlabelled(run.dataset_folder)
+    setting = NoiseSetting(rule, CropRule(**noise["crop"]), run.seed)
+    inputs = _inputs(run.dataset_folder, run.inputs["dataset_digest"])
+    try:
+        make_noise(run.noise_folder, setting, inputs=inputs)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError("a folder to write", reason, path=run.noise_folder) from error
+
+
+def _inputs(folder: Path, digest: str) -> NoiseInputs:
+    """What noise needs to know of a data set."""
+    labels, lengths = {}, {}
+    for split in (*SPLITS, *OTHER_SPLITS):
+        table = read_sequences(folder, split, columns=["sequence", "label"])
+        lengths[split] = pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
+        if split in SPLITS:
+            labels[split] = table["label"].to_numpy().astype(np.int64)
+    families = read_families(folder)
+    classes = Classes(
+        tuple(families["family_accession"].to_pylist()),
+        tuple(families["clan"].to_pylist()),
+        partial(_nearest, folder, len(families)),
+    )
+    return NoiseInputs(labels, lengths, classes, digest, _conflicts(folder))
+
+
+def _nearest(folder: Path, num_classes: int) -> NDArray[np.int64]:
+    """The class whose training sequences are most like those of each one."""
+    table = read_sequences(folder, "train", columns=["sequence", "label"])
+    column = table["sequence"].cast(pa.large_binary()).combine_chunks()
+    _, offsets, data = column.buffers()
+    return nearest_families(
+        np.frombuffer(data, dtype=np.uint8),
+        np.frombuffer(offsets, dtype=np.int64)[column.offset :][: len(column) + 1],
+        labels=table["label"].to_numpy().astype(np.int64),
+        num_classes=num_classes,
+    )
+
+
+def _conflicts(folder: Path) -> NDArray[np.int64]:
+    """A number for each training row, shared by rows with the same residues; -1 for the others."""
+    sequences = read_sequences(folder, "train", columns=["sequence"])["sequence"]
+    repeated = read_conflicts(folder)["sequence"].combine_chunks()
+    found = pc.index_in(sequences, value_set=repeated.unique())
+    numbers: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    return numbers
+
+
+def _require_unlabelled(folder: Path) -> None:
+    if not len(read_sequences(folder, "unlabelled", columns=["split"])):
+        expected = "sequences of unknown family, for `unlabelled: random`"
+        raise InputError(expected, "none in the data set", path=folder)
