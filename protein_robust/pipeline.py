@@ -8,6 +8,7 @@ in what was asked, with one message and no traceback; 130 after Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ examples:
   # the same with another noise rate, and three seeds
   python -m protein_robust.pipeline run pipelines/example.yaml \\
       --set noise.1.label.rate=0.2 --set 'seeds=[0,1,2]'
+  # a Pfam release
+  python -m protein_robust.pipeline ingest Pfam-A.seed.gz --output data/processed/pfam
   # own data: a table with the columns `sequence` and `family_accession`
   python -m protein_robust.pipeline ingest mine.csv --output data/processed/mine
   python -m protein_robust.pipeline run pipelines/example.yaml \\
@@ -49,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_ingest(commands)
+    _add_download(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_compare(commands)
@@ -74,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from protein_robust.errors import ConfigError, InputError, ProteinRobustError
 
     try:
-        from protein_robust import commands
-
-        code: int = getattr(commands, parsed.action)(parsed)
+        room, action = parsed.action
+        module = importlib.import_module(f"protein_robust.commands.{room}")
+        code: int = getattr(module, action)(parsed)
     except (InputError, ConfigError) as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return 2
@@ -85,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         goes_on = "; the same command goes on where it stopped"
-        hint = goes_on if parsed.command in ("run", "train") else ""
+        hint = goes_on if parsed.command in ("run", "train", "download") else ""
         errors.print(f"interrupted{hint}", markup=False)
         return 130
     return code
@@ -113,31 +117,89 @@ def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _add_study_arguments(parser)
     parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
-    parser.set_defaults(action="run_study")
+    parser.set_defaults(action=("studies", "run_study"))
 
 
 def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "ingest",
-        help="files to a dataset folder: read, check, split",
-        description="Read sequences with their families and write a dataset folder (Parquet and "
-        "manifest.json). SOURCE is a CSV, TSV or Parquet table with a sequence and a family "
-        "column, a Pfam-A.seed Stockholm file (each also .gz), the word `example`, or a study's "
-        "YAML, whose `data` section is then used.",
+        help="files to a dataset folder: read, check, split, data card",
+        description="Read sequences with their families and write a dataset folder (Parquet, "
+        "data_card.md, manifest.json). SOURCE is a Pfam-A.seed Stockholm file, a FASTA file, a "
+        "CSV, TSV or Parquet table with a sequence and a family column (each also .gz or .zst), a "
+        "folder of such tables in shards, - for standard input, the word `example`, or a "
+        "study's YAML, whose `data` section is then used.",
     )
     parser.add_argument("source", nargs="*", metavar="SOURCE", help="one file or several")
     for split in ("train", "valid", "test"):
         parser.add_argument(f"--{split}", metavar="FILE", help=f"the {split} split, kept as it is")
     parser.add_argument("--output", type=Path, metavar="DIR", help="the dataset folder")
-    parser.add_argument("--format", choices=["auto", "table", "stockholm"], help="else found out")
-    for column in ("sequence", "family", "name", "split"):
-        parser.add_argument(f"--{column}-column", metavar="NAME", help="of a table")
-    parser.add_argument("--valid-fraction", type=float, metavar="F", help="of each family (0.1)")
-    parser.add_argument("--test-fraction", type=float, metavar="F", help="of each family (0.1)")
-    parser.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
-    parser.add_argument("--seed", type=int, metavar="N", help="of split and drawn families (0)")
+    _add_reading_options(parser.add_argument_group("how to read"))
+    _add_split_options(parser.add_argument_group("how to divide"))
     _add_overrides(parser)
-    parser.set_defaults(action="ingest_files")
+    parser.set_defaults(action=("data", "ingest_files"))
+
+
+def _add_reading_options(group: argparse._ArgumentGroup) -> None:
+    formats = ["auto", "table", "stockholm", "fasta"]
+    group.add_argument("--format", choices=formats, help="found out if not given")
+    group.add_argument(
+        "--on-bad-record",
+        choices=["error", "skip"],
+        help="stop at a broken record (default), or pass over it and list it",
+    )
+    for column in ("sequence", "family", "name", "split"):
+        group.add_argument(f"--{column}-column", metavar="NAME", help="of a table")
+    group.add_argument(
+        "--label-pattern", metavar="REGEX", help="finds (?P<family>...) in each FASTA header"
+    )
+    group.add_argument("--labels", metavar="TABLE", help="families of the names of a FASTA file")
+    group.add_argument("--preset", choices=["deeploc"], help="known FASTA headers")
+    group.add_argument("--unknown", metavar="WORD", help="stands for a family that is not known")
+    group.add_argument("--clans", metavar="FILE", help="Pfam-A.hmm.dat or Pfam-A.clans.tsv")
+
+
+def _add_split_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--split",
+        choices=["auto", "random", "existing", "clustered"],
+        help="auto (default): existing where the sources name splits, else random",
+    )
+    group.add_argument("--valid-fraction", type=float, metavar="F", help="of each family (0.1)")
+    group.add_argument("--test-fraction", type=float, metavar="F", help="of each family (0.1)")
+    group.add_argument(
+        "--max-identity",
+        type=float,
+        metavar="F",
+        help="clustered: of a test with a training sequence of its family (0.25)",
+    )
+    for what in ("families", "clans"):
+        group.add_argument(
+            f"--hold-out-{what}",
+            type=_names_or_count,
+            metavar="N|A,B",
+            help=f"{what} that are no classes: how many to draw, or which",
+        )
+    group.add_argument(
+        "--conflicts", choices=["keep", "drop"], help="sequences of several families (keep)"
+    )
+    group.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
+    group.add_argument("--seed", type=int, metavar="N", help="of all that is drawn (0)")
+
+
+def _add_download(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="a named data set from its official address",
+        description="Fetch pfam-seed, pfam-hmm-dat, pfam-clans or deeploc. What is interrupted "
+        "goes on with the same command; the file has its name only once its checksum is right.",
+    )
+    parser.add_argument("name", metavar="NAME", help="pfam-seed, pfam-hmm-dat, pfam-clans, deeploc")
+    parser.add_argument("--release", required=True, metavar="R", help="37.4, current; deeploc: 1.0")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to put it")
+    parser.add_argument("--sha256", metavar="HEX", help="instead of the server's list of MD5 sums")
+    parser.add_argument("--mirror", metavar="URL", help="instead of the official folder")
+    parser.set_defaults(action=("data", "download_file"))
 
 
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -152,7 +214,7 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--noise", action="append", metavar="NAME", help="may be given repeatedly")
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeatable")
     parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
-    parser.set_defaults(action="train_study")
+    parser.set_defaults(action=("studies", "train_study"))
 
 
 def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -162,7 +224,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         description="Evaluate the last and the best-validation network of trained runs.",
     )
     parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run")
-    parser.set_defaults(action="evaluate_runs")
+    parser.set_defaults(action=("studies", "evaluate_runs"))
 
 
 def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -174,7 +236,7 @@ def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("folder", nargs="+", type=Path, metavar="DIR", help="of a study or a run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write; else nowhere")
-    parser.set_defaults(action="compare_folders")
+    parser.set_defaults(action=("studies", "compare_folders"))
 
 
 def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -186,7 +248,7 @@ def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--uri", help="else $MLFLOW_TRACKING_URI, else mlflow.db of this folder")
     parser.add_argument("--port", type=_port, default=5000, help="5000 if not given")
-    parser.set_defaults(action="open_ui")
+    parser.set_defaults(action=("pages", "open_ui"))
 
 
 JOBS_HELP = "trainings at a time; one for each processor if not given, one on a GPU"
@@ -216,6 +278,13 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
     return int(text)
+
+
+def _names_or_count(text: str) -> int | tuple[str, ...]:
+    """A number, or names with commas between, of an option."""
+    if text.isdigit():
+        return int(text)
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _count(text: str) -> int:

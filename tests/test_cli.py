@@ -140,7 +140,7 @@ def test_ctrl_c_is_exit_code_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("protein_robust.commands.run_all", interrupt)
+    monkeypatch.setattr("protein_robust.commands.studies.run_all", interrupt)
     assert main(["run", str(write_study())]) == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
 

@@ -1,9 +1,8 @@
-"""What each command of the command line does, in terms of the rooms below."""
+"""The commands about studies and their runs: run, train, evaluate, compare."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from protein_robust.atomic import replace_file
 from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
-from protein_robust.ingest import IngestOptions, Source, describe, ingest, read_manifest
+from protein_robust.ingest import describe, read_manifest
 from protein_robust.report import (
     details_table,
     flat_tables,
@@ -46,12 +45,10 @@ from protein_robust.tracking import (
     LOCAL_PAGES,
     Experiment,
     check_store,
-    list_studies,
     log_summary,
     prepare,
     resolve_uri,
     save_view,
-    serve_ui,
     study_links,
 )
 
@@ -97,49 +94,6 @@ def train_study(parsed: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def ingest_files(parsed: argparse.Namespace) -> int:
-    """Make a dataset folder and describe it."""
-    names = [field.name for field in dataclasses.fields(IngestOptions)]
-    chosen = {n: getattr(parsed, n) for n in names if getattr(parsed, n) is not None}
-    if _is_study(parsed.source):
-        sources, options, folder = _data_of_study(Path(parsed.source[0]), parsed, list(chosen))
-    elif parsed.overrides:
-        raise InputError("--set with the YAML of a study", "it with files")
-    else:
-        sources, options, folder = _sources(parsed), IngestOptions(**chosen), parsed.output
-    if folder is None:
-        raise InputError("--output DIR, the dataset folder to write", "none")
-    with ReadingProgress() as progress:
-        manifest = ingest(sources, folder, options=options, on_progress=progress)
-    output.print(f"{folder}:", markup=False, soft_wrap=True)
-    print_pairs(describe(manifest))
-    return 0
-
-
-def _is_study(sources: Sequence[str]) -> bool:
-    return len(sources) == 1 and Path(sources[0]).suffix in (".yaml", ".yml")
-
-
-def _data_of_study(
-    path: Path, parsed: argparse.Namespace, chosen: Sequence[str]
-) -> tuple[list[Source], IngestOptions, Path]:
-    """The data section of a study; its settings are changed by --set, so that they are checked."""
-    if chosen:
-        option = f"--{chosen[0].replace('_', '-')}"
-        raise InputError(f"--set data.{chosen[0]}=... with the YAML of a study", option)
-    study = load_study(path, parsed.overrides)
-    return study.sources(), study.ingest_options(), parsed.output or study.dataset_folder
-
-
-def _sources(parsed: argparse.Namespace) -> list[Source]:
-    by_split = {split: getattr(parsed, split) for split in ("train", "valid", "test")}
-    named = [Source(path, split) for split, path in by_split.items() if path is not None]
-    if bool(named) == bool(parsed.source):
-        found = "both" if named else "neither"
-        raise InputError("either SOURCE files or --train, --valid and --test files", found)
-    return named or [Source(path) for path in parsed.source]
-
-
 def evaluate_runs(parsed: argparse.Namespace) -> int:
     """Evaluate trained runs again."""
     for folder in parsed.run:
@@ -173,25 +127,6 @@ def compare_folders(parsed: argparse.Namespace) -> int:
     if target is not None:
         output.print(f"tables and figures: {target}", markup=False, soft_wrap=True)
     return 0
-
-
-def open_ui(parsed: argparse.Namespace) -> int:
-    """Serve MLflow's pages until Ctrl-C."""
-    resolved = resolve_uri(parsed.uri)
-    server = serve_ui(resolved, port=parsed.port)
-    try:
-        output.print(f"MLflow at http://127.0.0.1:{parsed.port} in about 15 s; Ctrl-C ends it.")
-        for experiment_id, study in list_studies(resolved):
-            link = study_links(experiment_id, study, pages=f"http://127.0.0.1:{parsed.port}")[
-                "charts"
-            ]
-            output.print(f"  {study}: {link}", markup=False, soft_wrap=True)
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def require_place(folder: Path) -> None:

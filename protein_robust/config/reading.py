@@ -14,16 +14,18 @@ from pydantic import BaseModel, ValidationError
 
 from protein_robust.config.loss_checks import check_losses
 from protein_robust.config.schema import (
-    CropConfig,
-    DataConfig,
-    LabelConfig,
     LossConfig,
     ModelConfig,
-    NoiseConfig,
-    SplitFiles,
     StudyConfig,
     TrackingConfig,
     TrainingConfig,
+)
+from protein_robust.config.sections import (
+    CropConfig,
+    DataConfig,
+    LabelConfig,
+    NoiseConfig,
+    SplitFiles,
 )
 from protein_robust.errors import ConfigError, InputError, Problem
 

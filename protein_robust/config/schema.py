@@ -1,6 +1,6 @@
 """What may stand in a study: each section, each key with its meaning, default and range.
 
-The functions that do the work take plain values; `StudyConfig.ingest_options` and its neighbours
+The functions that do the work take plain values; `StudyConfig.fit_options` and its neighbours
 translate.
 """
 
@@ -10,117 +10,27 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
+from pydantic import Field, field_validator, model_validator
+
+from protein_robust.config.sections import (
+    Count,
+    DataConfig,
+    Fraction,
+    Name,
+    NoiseConfig,
+    Section,
+    Seed,
 )
-
-from protein_robust.ingest import IngestOptions, Source
 from protein_robust.models import ProtCNNConfig
-from protein_robust.noise import CropRule, LabelRule
 from protein_robust.training import FitOptions
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
 
 
-class _Section(BaseModel):
-    """Part of a study: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SplitFiles(_Section):
-    """One file for each split, kept as they are."""
-
-    train: str
-    valid: str
-    test: str
-
-
-def _kind_of_source(value: Any) -> str:
-    if isinstance(value, Mapping | SplitFiles):
-        return "splits"
-    return "files" if isinstance(value, list) else "file"
-
-
-class DataConfig(_Section):
-    """Which sequences, and how they are split."""
-
-    source: Annotated[
-        Annotated[str, Tag("file"), Field(min_length=1)]
-        | Annotated[list[str], Tag("files"), Field(min_length=1)]
-        | Annotated[SplitFiles, Tag("splits")],
-        Discriminator(_kind_of_source),
-    ] = Field(description="a file; several; `train`, `valid` and `test` files; or `example`")
-    folder: str | None = Field(None, description="where relative source paths begin")
-    output: str | None = Field(
-        None, description="dataset folder; data/processed/STUDY if not given"
-    )
-    format: Literal["auto", "table", "stockholm"] = Field("auto", description="of the files")
-    sequence_column: str | None = Field(None, description="of a table; recognised if not given")
-    family_column: str | None = Field(None, description="of a table; recognised if not given")
-    name_column: str | None = Field(None, description="of a table; recognised if not given")
-    split_column: str | None = Field(None, description="of a table, if it has one")
-    valid_fraction: float = Field(0.1, ge=0, lt=1, description="of each family")
-    test_fraction: float = Field(0.1, ge=0, lt=1, description="of each family")
-    num_families: int | None = Field(None, ge=2, description="draw this many at random")
-    seed: Seed = Field(0, description="of the split and of the drawn families")
-
-    @model_validator(mode="after")
-    def _leaves_training_data(self) -> Self:
-        total = self.valid_fraction + self.test_fraction
-        if total >= 1:
-            raise ValueError(f"Expected `valid_fraction` + `test_fraction` below 1, got {total:g}.")
-        return self
-
-
-class CropConfig(_Section):
-    """Which part of each sequence is seen."""
-
-    kind: Literal["none", "random", "first"] = "none"
-    min_fraction: float = Field(0.5, gt=0, le=1, description="least kept part (random)")
-    max_fraction: float = Field(1.0, gt=0, le=1, description="largest kept part (random)")
-    num_residues: Count = Field(434, description="kept residues (first)")
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        CropRule(**self.model_dump())
-        return self
-
-
-class LabelConfig(_Section):
-    """Which training labels become wrong."""
-
-    kind: Literal["none", "symmetric"] = "none"
-    rate: Fraction = Field(0.0, description="of the training labels, own class excluded")
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        LabelRule(**self.model_dump())
-        return self
-
-
-class NoiseConfig(_Section):
-    """One noise setting of the study."""
-
-    name: Name = Field(description="as it stands in tables and run names")
-    crop: CropConfig = CropConfig()
-    label: LabelConfig = LabelConfig()
-
-
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Shape of ProtCNN; the word `paper` stands for the published size."""
 
     width: Count = Field(48, description="channels of the residual stream")
@@ -139,7 +49,7 @@ class ModelConfig(_Section):
         return value
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How a network is trained; see `protein_robust.training.FitOptions`."""
 
     epochs: Count = Field(20, description="passes over the training data")
@@ -162,7 +72,7 @@ class TrainingConfig(_Section):
     )
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """One loss of the study with its parameters; the name alone will do."""
 
     name: str
@@ -187,7 +97,7 @@ class LossConfig(_Section):
         return {"label": entry["name"], **own, "parameters": parameters}
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """Where MLflow keeps the runs."""
 
     enabled: bool = True
@@ -197,7 +107,7 @@ class TrackingConfig(_Section):
     experiment: str | None = Field(None, description="the name of the study if not given")
 
 
-class StudyConfig(_Section):
+class StudyConfig(Section):
     """Every loss, under every noise setting, with every seed, on one data set."""
 
     name: str = Field(
@@ -210,7 +120,7 @@ class StudyConfig(_Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     losses: Annotated[list[LossConfig], Field(min_length=1)]
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    seeds: list[Seed] = Field([0], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training")
     tracking: TrackingConfig = TrackingConfig()
@@ -244,19 +154,6 @@ class StudyConfig(_Section):
     def dataset_folder(self) -> Path:
         """Where the ingested data set is."""
         return Path(self.data.output) if self.data.output else Path("data/processed") / self.name
-
-    def sources(self) -> list[Source]:
-        """The files to ingest."""
-        base = Path(self.data.folder or "")
-        if isinstance(self.data.source, SplitFiles):
-            files = self.data.source.model_dump()
-            return [Source(base / path, split) for split, path in files.items()]
-        paths = [self.data.source] if isinstance(self.data.source, str) else self.data.source
-        return [Source(path if path == "example" else base / path) for path in paths]
-
-    def ingest_options(self) -> IngestOptions:
-        """How to read and split them."""
-        return IngestOptions(**self.data.model_dump(exclude={"source", "folder", "output"}))
 
     def protcnn(self) -> ProtCNNConfig:
         """Shape of the network."""

@@ -72,7 +72,7 @@ def test_the_word_paper_stands_for_the_published_network(minimal: Path) -> None:
 
 def test_a_paths_folder_is_put_before_relative_sources(minimal: Path) -> None:
     overrides = ["data.source={train: a.csv, valid: b.csv, test: /c.csv}", "data.folder=/base"]
-    sources = load_study(minimal, overrides).sources()
+    sources = load_study(minimal, overrides).data.sources()
     assert [(str(s.path), s.split) for s in sources] == [
         ("/base/a.csv", "train"),
         ("/base/b.csv", "valid"),
@@ -81,12 +81,12 @@ def test_a_paths_folder_is_put_before_relative_sources(minimal: Path) -> None:
 
 
 def test_several_files_are_one_source_each(minimal: Path) -> None:
-    sources = load_study(minimal, ["data.source=[a.csv, b.csv]"]).sources()
+    sources = load_study(minimal, ["data.source=[a.csv, b.csv]"]).data.sources()
     assert [str(s.path) for s in sources] == ["a.csv", "b.csv"]
 
 
 def test_ingest_options_take_the_data_section(minimal: Path) -> None:
-    options = load_study(minimal, ["data.seed=4", "data.num_families=7"]).ingest_options()
+    options = load_study(minimal, ["data.seed=4", "data.num_families=7"]).data.ingest_options()
     assert (options.seed, options.num_families) == (4, 7)
 
 
@@ -155,7 +155,7 @@ seeds: [0, 0]
         ("sedes=[1]", "sedes", "did you mean `seeds`"),
         ("data.sorce=x", "data.sorce", "did you mean `source`"),
         ("noise.0.crop.kindd=x", "noise.0.crop.kindd", "did you mean `kind`"),
-        ("noise.0.crop.kind=middle", "noise.0.crop.kind", "'none', 'random' or 'first'"),
+        ("noise.0.crop.kind=middle", "noise.0.crop.kind", "'internal_deletion' or 'fragment'"),
         ("noise.0.label.rate=1.2", "noise.0.label.rate", "less than or equal to 1, got 1.2"),
         ("noise.0.label.rate=0.2", "noise.0.label", "`rate` 0 where `kind` is none"),
         ("model.kernel_size=4", "model.kernel_size", "Expected an odd number, got 4"),

@@ -1,0 +1,99 @@
+"""The commands about data: ingest, download."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from protein_robust.console import DownloadProgress, ReadingProgress, errors, output, print_pairs
+from protein_robust.errors import InputError
+from protein_robust.ingest import IngestOptions, Source, describe, ingest
+from protein_robust.ingest.download import download, remote_url
+
+_VERIFIED = {
+    "md5_checksums": "by the MD5 in the server's list",
+    "sha256": "by the given SHA-256",
+    None: "NOT VERIFIED: the server has no checksum for it",
+}
+
+
+def ingest_files(parsed: argparse.Namespace) -> int:
+    """Make a dataset folder and describe it."""
+    names = [field.name for field in dataclasses.fields(IngestOptions)]
+    chosen = {n: getattr(parsed, n) for n in names if getattr(parsed, n) is not None}
+    if _is_study(parsed.source):
+        sources, options, folder = _data_of_study(Path(parsed.source[0]), parsed, list(chosen))
+    elif parsed.overrides:
+        raise InputError("--set with the YAML of a study", "it with files")
+    else:
+        sources, options, folder = _sources(parsed), IngestOptions(**chosen), parsed.output
+    if folder is None:
+        raise InputError("--output DIR, the dataset folder to write", "none")
+    with ReadingProgress() as progress:
+        manifest = ingest(sources, folder, options=options, on_progress=progress)
+    output.print(f"{folder}:", markup=False, soft_wrap=True)
+    print_pairs(describe(manifest))
+    for record in manifest["skipped"]["first"]:
+        where = f"{record['path']}:{record['line']}: {record['record'] or ''}"
+        errors.print(f"skipped {where} {record['reason']}", markup=False, soft_wrap=True)
+    output.print(f"data card: {folder / 'data_card.md'}", markup=False, soft_wrap=True)
+    return 0
+
+
+def download_file(parsed: argparse.Namespace) -> int:
+    """Fetch a named data set."""
+    url = remote_url(parsed.name, parsed.release, parsed.mirror)
+    errors.print(url, markup=False, soft_wrap=True)
+    with DownloadProgress(parsed.name) as progress:
+        done = download(
+            parsed.name,
+            parsed.release,
+            parsed.output,
+            base_url=parsed.mirror,
+            sha256=parsed.sha256,
+            on_progress=progress,
+        )
+    size = f"{done.num_bytes:,} bytes"
+    if done.resumed_from:
+        is_all = done.resumed_from == done.num_bytes
+        size += " (there already)" if is_all else f" ({done.resumed_from:,} were there)"
+    output.print(f"{done.path}:", markup=False, soft_wrap=True)
+    print_pairs(
+        [
+            ("from", done.url),
+            ("size", size),
+            ("sha256", done.sha256),
+            ("verified", _VERIFIED[done.verified_by]),
+            ("licence", done.licence),
+        ]
+    )
+    return 0
+
+
+def _is_study(sources: Sequence[str]) -> bool:
+    return len(sources) == 1 and Path(sources[0]).suffix in (".yaml", ".yml")
+
+
+def _data_of_study(
+    path: Path, parsed: argparse.Namespace, chosen: Sequence[str]
+) -> tuple[list[Source], IngestOptions, Path]:
+    """The data section of a study; its settings are changed by --set, so that they are checked."""
+    from protein_robust.config import load_study  # with it comes PyTorch
+
+    if chosen:
+        option = f"--{chosen[0].replace('_', '-')}"
+        raise InputError(f"--set data.{chosen[0]}=... with the YAML of a study", option)
+    study = load_study(path, parsed.overrides)
+    folder = parsed.output or study.dataset_folder
+    return study.data.sources(), study.data.ingest_options(), folder
+
+
+def _sources(parsed: argparse.Namespace) -> list[Source]:
+    by_split = {split: getattr(parsed, split) for split in ("train", "valid", "test")}
+    named = [Source(path, split) for split, path in by_split.items() if path is not None]
+    if bool(named) == bool(parsed.source):
+        found = "both" if named else "neither"
+        raise InputError("either SOURCE files or --train, --valid and --test files", found)
+    return named or [Source(path) for path in parsed.source]
