@@ -26,7 +26,8 @@ format: setup  ## mend what can be mended
 
 notebooks: setup  ## run the notebooks again and keep what they show
 	$(BIN)/python -m jupytext --to ipynb --update notebooks/*.py
-	cd notebooks && ../$(BIN)/jupyter execute --inplace *.ipynb
+	# Without real data, none of which may be committed.
+	cd notebooks && PROTEIN_ROBUST_TEST_DATA=none ../$(BIN)/jupyter execute --inplace *.ipynb
 
 setup: $(READY)
 

@@ -501,6 +501,8 @@ rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
 clean_label = rng.integers(5, size=1500)
 classes = Classes(tuple("ABCDE"), (None,) * 5)
 noise = corrupt_labels(clean_label, classes, rule=LabelRule("symmetric", 0.4), rng=rng)
+
+# %%
 centres = torch.randn(5, 20, generator=generator)
 points = centres[torch.from_numpy(clean_label)] + torch.randn(1500, 20, generator=generator)
 labels, index = torch.from_numpy(noise.label), torch.arange(1500)
@@ -576,5 +578,5 @@ needs
 #   `active_passive`, not for use alone.
 #
 # The best parameters depend on how much noise there is (B of ProSelfLC, λ and β of DM): choose them
-# on validation data with labels that can be trusted. Then compare methods as in `01_first_study`,
+# on validation data with labels that can be trusted. Then compare methods as in `00_first_study`,
 # with several seeds and against cross entropy.

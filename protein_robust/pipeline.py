@@ -137,6 +137,7 @@ def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_reading_options(parser.add_argument_group("how to read"))
     _add_split_options(parser.add_argument_group("how to divide"))
     _add_overrides(parser)
+    parser.add_argument("--track", action="store_true", help="data card and figures into MLflow")
     parser.set_defaults(action=("data", "ingest_files"))
 
 

@@ -13,11 +13,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from protein_robust.errors import InputError
+from protein_robust.ingest import Source, ingest
 from protein_robust.report import flat_tables
 from protein_robust.tracking import (
     Experiment,
@@ -31,6 +33,8 @@ from protein_robust.tracking import (
     start_run,
     study_links,
 )
+from protein_robust.tracking.data import MAX_NOTE, log_data_card
+from protein_robust.tracking.server import data_link
 from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.stores import connect
 from protein_robust.tracking.views import CURVES, view_key, view_state
@@ -413,6 +417,17 @@ class TestSummary:
         assert table["columns"] == ["noise | metric | data", "GCE (0\u20247)"]
         assert table["data"] == [["crop | accuracy | test", "50.0"]]
 
+    def test_a_folder_is_kept_under_its_name(
+        self, experiment: Experiment, image: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "data"
+        folder.mkdir()
+        (folder / "data_card.md").write_text("# Data card")
+        run_id = log_summary(experiment, "demo", tables={}, figures=[image], files=[folder])
+        client = connect(experiment.uri)
+        assert [f.path for f in client.list_artifacts(run_id)] == ["curves.png", "data", "images"]
+        assert [f.path for f in client.list_artifacts(run_id, "data")] == ["data/data_card.md"]
+
     def test_half_a_summary_is_removed(
         self, experiment: Experiment, image: Path, tmp_path: Path
     ) -> None:
@@ -427,6 +442,102 @@ class TestSummary:
     ) -> None:
         assert log_summary(Experiment(experiment.uri, "99"), "demo", tables={}) is None
         assert "the summary of demo is not in MLflow" in caplog.text
+
+
+@pytest.mark.slow
+class TestDataCard:
+    @pytest.fixture
+    def manifest(self, table: Path, tmp_path: Path) -> dict[str, Any]:
+        return ingest([Source(table)], tmp_path / "mine")
+
+    def log(self, experiment: Experiment, manifest: dict[str, Any], **more: Any) -> str:
+        options = {"card": "# Data card: mine", **more}
+        run_id = log_data_card(experiment, Path("data/mine"), manifest=manifest, **options)
+        assert run_id is not None
+        return run_id
+
+    def test_counts_are_metrics_and_options_are_parameters(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        found = connect(experiment.uri).get_run(self.log(experiment, manifest))
+        counts = {f"counts/{name}": float(n) for name, n in manifest["counts"].items()}
+        assert counts.items() <= found.data.metrics.items()
+        assert found.data.metrics["counts/families"] == 3
+        assert found.data.metrics["lengths/max"] == manifest["lengths"]["max"]
+        assert found.data.metrics["family_sizes/201 or more"] == 0
+        assert found.data.metrics["removed/duplicates_within_family"] == 0
+        params = {"split_rule": "random", "verified": "True", "sources": "table.csv"}
+        params |= {"options.seed": "0", "options.test_fraction": "0.1"}
+        assert params.items() <= found.data.params.items()
+        assert "options.clans" not in found.data.params  # None
+
+    def test_run_is_tagged_and_named_after_the_data(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        found = connect(experiment.uri).get_run(self.log(experiment, manifest))
+        assert (found.info.run_name, found.info.status) == ("data: mine", "FINISHED")
+        tags = {"kind": "data", "data": "mine", "digest": manifest["digest"], **source_tags()}
+        assert tags.items() <= found.data.tags.items()
+        assert found.data.tags["mlflow.note.content"] == "# Data card: mine"
+
+    def test_data_set_carries_our_digest(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        run_id = self.log(experiment, manifest)
+        [used] = connect(experiment.uri).get_run(run_id).inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("mine", manifest["digest"][:16])
+        assert json.loads(used.dataset.source) == {"uri": "data/mine"}
+
+    def test_card_and_figures_are_at_the_root(
+        self, experiment: Experiment, manifest: dict[str, Any], image: Path, tmp_path: Path
+    ) -> None:
+        files = [tmp_path / "mine" / "manifest.json"]
+        card = "# Data card: m\u00fcne"
+        run_id = self.log(experiment, manifest, card=card, figures=[image], files=files)
+        client = connect(experiment.uri)
+        paths = [file.path for file in client.list_artifacts(run_id)]
+        assert paths == ["curves.png", "data_card.md", "images", "manifest.json"]
+        text = Path(client.download_artifacts(run_id, "data_card.md")).read_text("utf-8")
+        assert text == card
+
+    def test_long_card_is_whole_as_a_file_and_cut_at_a_line_as_a_note(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        card = "".join(f"- line {number}\n" for number in range(2000))
+        client = connect(experiment.uri)
+        run_id = self.log(experiment, manifest, card=card)
+        note = client.get_run(run_id).data.tags["mlflow.note.content"]
+        whole_lines, _, last = note.partition("\n\n")
+        assert last == "... The whole card is in `data_card.md`.\n"
+        assert len(whole_lines) <= MAX_NOTE
+        assert card.startswith(whole_lines + "\n")
+        assert Path(client.download_artifacts(run_id, "data_card.md")).read_text() == card
+
+    def test_same_content_has_one_run_and_other_content_another(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        other = self.log(experiment, {**manifest, "digest": "0" * 64})
+        third = self.log(experiment, {**manifest, "name": "it's another"})
+        self.log(experiment, manifest)
+        last = self.log(experiment, manifest)
+        found = connect(experiment.uri).search_runs([experiment.experiment_id])
+        assert {run.info.run_id for run in found} == {other, third, last}
+
+    def test_failure_is_a_warning_and_leaves_the_run_before(
+        self, experiment: Experiment, manifest: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = self.log(experiment, manifest)
+        lost = {"card": "", "figures": [Path("nowhere.png")]}
+        assert log_data_card(experiment, Path("mine"), manifest=manifest, **lost) is None
+        assert "the data card of mine is not in MLflow" in caplog.text
+        found = connect(experiment.uri).search_runs([experiment.experiment_id])
+        assert [run.info.run_id for run in found] == [first]
+
+    def test_it_is_no_training_of_a_study(
+        self, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        self.log(experiment, manifest)
+        assert list_studies(experiment.uri) == []
 
 
 class TestViews:
@@ -474,6 +585,12 @@ class TestPages:
         assert links["runs"] == view
         assert links["table"].startswith(f"{page}/abc/artifacts/table.html")
         assert links["figures"].startswith(f"{page}/abc/artifacts/method_comparison.png")
+        assert links["data"].startswith(f"{page}/abc/artifacts/data/data_card.md")
+
+    def test_link_of_a_data_set_leads_to_its_card(self) -> None:
+        link = data_link("3", "abc", pages="http://127.0.0.1:1/")
+        page = "http://127.0.0.1:1/#/experiments/3/runs/abc/artifacts/data_card.md"
+        assert link == f"{page}?workflowType=machine_learning"
 
     def test_links_without_a_summary_are_two(self) -> None:
         assert list(study_links("3", "demo")) == ["charts", "runs"]

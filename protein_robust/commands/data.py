@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from protein_robust.console import DownloadProgress, ReadingProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
 from protein_robust.ingest import IngestOptions, Source, describe, ingest
 from protein_robust.ingest.download import download, remote_url
+from protein_robust.ingest.store import CARD, MANIFEST
 
 _VERIFIED = {
     "md5_checksums": "by the MD5 in the server's list",
@@ -31,6 +34,10 @@ def ingest_files(parsed: argparse.Namespace) -> int:
         sources, options, folder = _sources(parsed), IngestOptions(**chosen), parsed.output
     if folder is None:
         raise InputError("--output DIR, the dataset folder to write", "none")
+    if parsed.track:
+        from protein_robust.tracking import check_store, resolve_uri
+
+        check_store(resolve_uri(None))  # before the work, not after it
     with ReadingProgress() as progress:
         manifest = ingest(sources, folder, options=options, on_progress=progress)
     output.print(f"{folder}:", markup=False, soft_wrap=True)
@@ -39,7 +46,34 @@ def ingest_files(parsed: argparse.Namespace) -> int:
         where = f"{record['path']}:{record['line']}: {record['record'] or ''}"
         errors.print(f"skipped {where} {record['reason']}", markup=False, soft_wrap=True)
     output.print(f"data card: {folder / 'data_card.md'}", markup=False, soft_wrap=True)
+    if parsed.track:
+        _track(folder, manifest)
     return 0
+
+
+def _track(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Put the data card and its figures in MLflow, in an experiment of the data set's name."""
+    from protein_robust.report.data_figures import write_data_figures
+    from protein_robust.tracking import LOCAL_PAGES, prepare, resolve_uri
+    from protein_robust.tracking.data import log_data_card
+    from protein_robust.tracking.server import data_link
+
+    experiment = prepare(resolve_uri(None), manifest["name"])
+    with TemporaryDirectory() as place:
+        run_id = log_data_card(
+            experiment,
+            folder,
+            manifest=manifest,
+            card=(folder / CARD).read_text(encoding="utf-8"),
+            figures=write_data_figures(folder, Path(place)),
+            files=[folder / MANIFEST],
+        )
+    if run_id is not None:
+        is_server = experiment.uri.startswith("http")
+        link = data_link(
+            experiment.experiment_id, run_id, pages=experiment.uri if is_server else LOCAL_PAGES
+        )
+        output.print(f"MLflow: {link}", markup=False, soft_wrap=True)
 
 
 def download_file(parsed: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
 from protein_robust.ingest import describe, read_manifest
+from protein_robust.ingest.store import CARD
 from protein_robust.report import (
     details_table,
     flat_tables,
@@ -21,6 +23,8 @@ from protein_robust.report import (
     write_figures,
     write_tables,
 )
+from protein_robust.report.data_figures import write_data_figures
+from protein_robust.report.noise_figures import write_noise_figures
 from protein_robust.study import (
     Failure,
     PlannedRun,
@@ -235,12 +239,18 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:
         return
+    data = study.folder / "data"
+    shutil.rmtree(data, ignore_errors=True)  # other data may have had other figures
+    write_data_figures(study.dataset_folder, data)
+    noises = {run.noise: run.noise_folder for run in reversed(runs)}  # those of the first seed
+    write_noise_figures(dict(reversed(noises.items())), study.dataset_folder, data)
+    replace_file(data / CARD, lambda to: shutil.copyfile(study.dataset_folder / CARD, to))
     summary_id = log_summary(
         experiment,
         study.name,
         tables=flat_tables(results),
         figures=[path for path in figures if path.suffix == ".png"],
-        files=[*tables, study.folder / "study.yaml"],
+        files=[*tables, study.folder / "study.yaml", data],
         note=study.description or None,
     )
     _say_links(experiment, study.name, summary_id)

@@ -1,158 +1,253 @@
-"""Read sources into columns: clean each record, number its family, count what was unusual."""
+"""Read sources into columns: clean each block, number its families, count what was unusual.
+
+The texts go to files (`Texts`); what stays in memory is some 50 bytes a row.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
 from protein_robust.ingest.options import SPLITS, IngestOptions, Source, normalize_split
-from protein_robust.ingest.records import LetterCounts, Record, clean_sequence
-from protein_robust.ingest.sources import read_source
-from protein_robust.ingest.splits import LabelledSequences
+from protein_robust.ingest.records import (
+    NO_FACTS,
+    UNLABELLED,
+    BadRecords,
+    Block,
+    CleanBlock,
+    FamilyFacts,
+    clean_block,
+)
+from protein_robust.ingest.sources import Reading, read_source
+from protein_robust.ingest.texts import Texts
 
 OnProgress = Callable[[int, int, int], None]
 """Called now and then with records read, bytes read, and bytes in all."""
 
+NO_FAMILY = -1
+"""Code of the family of an unlabelled row."""
+
+_FACTS = ("family_id", "description", "family_type", "clan", "gathering")
+
 
 @dataclass
 class Family:
-    """What the records say of one family.
+    """What the sources say of one family.
 
     Attributes:
         code: its place in the order of appearance.
-        family_id: its short name, if a record gives one.
-        clan: its superfamily, if a record gives one.
+        facts: its short name, clan and so on, where a source gives them.
     """
 
     code: int
-    family_id: str | None = None
-    clan: str | None = None
+    facts: FamilyFacts = NO_FACTS
 
 
 @dataclass
 class Columns:
-    """What is kept of the records while they are read; N records so far.
+    """What is kept of the rows while they are read; N rows so far.
 
     Attributes:
-        names: name of each sequence.
+        names: name of each sequence, UTF-8.
+        accessions: accession of each sequence, empty where there is none.
         sequences: cleaned residues.
-        codes: ``code`` of each one's family, int32.
-        splits: place of each one's split in `SPLITS`, int8; empty if the records have none.
+        aligned: rows of the families' alignments as they stand in the file, empty where there is
+            none.
+        codes: ``code`` of each one's family, or `NO_FAMILY`, int32.
+        splits: place of each one's split in `SPLITS`, int8; empty if the rows have none.
+        hashes: 16 bytes for each, BLAKE2b of the residues keyed by the seed.
         families: the families by accession.
         letters: how many lower-case letters, gaps, stops and rare letters there were.
+        bad: what was passed over.
     """
 
-    names: list[str] = field(default_factory=list)
-    sequences: list[str] = field(default_factory=list)
+    names: Texts
+    accessions: Texts
+    sequences: Texts
+    aligned: Texts
     codes: array[int] = field(default_factory=lambda: array("i"))
     splits: array[int] = field(default_factory=lambda: array("b"))
+    hashes: bytearray = field(default_factory=bytearray)
     families: dict[str, Family] = field(default_factory=dict)
     letters: Counter[str] = field(default_factory=Counter)
+    bad: BadRecords = field(default_factory=BadRecords)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.codes)
+
+    def halves(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Both halves of each hash, shape (N,), uint64."""
+        halves = np.frombuffer(self.hashes, dtype=">u8").astype(np.uint64).reshape(-1, 2)
+        return halves[:, 0].copy(), halves[:, 1].copy()
 
 
-def collect(
-    sources: Sequence[Source],
-    options: IngestOptions,
-    *,
-    identities: Sequence[dict[str, Any]],
-    on_progress: OnProgress | None,
-) -> Columns:
-    """Read and clean all records.
+def open_columns(folder: Path, files: ExitStack, *, bad: BadRecords) -> Columns:
+    """Columns without any row.
 
     Args:
-        sources: the sources.
-        options: the format and the columns.
-        identities: what `identify_source` says of each.
-        on_progress: told how far reading is, after some thousand records and at the end.
+        folder: where the texts go.
+        files: closes them.
+        bad: what becomes of broken records.
 
     Returns:
         The columns.
+    """
+
+    def texts(name: str) -> Texts:
+        return files.enter_context(Texts(folder / name))
+
+    return Columns(
+        names=texts("names"),
+        accessions=texts("accessions"),
+        sequences=texts("sequences"),
+        aligned=texts("aligned"),
+        bad=bad,
+    )
+
+
+def collect(
+    columns: Columns,
+    sources: Sequence[Source],
+    reading: Reading,
+    *,
+    identities: Sequence[dict[str, Any]],
+    on_progress: OnProgress | None,
+) -> None:
+    """Read and clean all records.
+
+    Args:
+        columns: gets the rows.
+        sources: the sources.
+        reading: how.
+        identities: what `identify_source` says of each; that of standard input is completed.
+        on_progress: told how far reading is, after some thousand records and at the end.
 
     Raises:
         InputError: if a source is broken or has no record; only some records have a split, or
-            records differ on the name or the clan of a family.
+            records differ on what they say of a family.
     """
-    columns = Columns()
     total = sum(identity["num_bytes"] for identity in identities)
     before = 0
     for source, identity in zip(sources, identities, strict=True):
-        split = identity["split"]
-        if split is not None and options.split_column is not None:
-            expected = "the split of a file or `split_column`, not both"
-            raise InputError(expected, f"split {split!r} too", path=source.path)
-        already = len(columns.names)
-        for records, num_bytes in read_source(source, options):
-            for record in records:
-                _add(columns, record, source_split=split)
+        already = len(columns), len(columns.bad.skipped)
+        for num_bytes in _read(columns, source, reading, identity=identity):
             if on_progress is not None:
-                on_progress(len(columns.names), before + num_bytes, total)
-        if len(columns.names) == already:
+                on_progress(len(columns), min(before + num_bytes, total), total)
+        if (len(columns), len(columns.bad.skipped)) == already:
             raise InputError("at least one record", "none", path=source.path)
         before += identity["num_bytes"]
+    if not len(columns):
+        first = columns.bad.skipped[0]
+        reason = first.reason.removesuffix(".")
+        actual = f"{len(columns.bad.skipped)} broken ones only; the first: {reason}"
+        raise InputError("at least one good record", actual, path=first.path, line=first.line)
+    if reading.options.preset is not None:
+        _settle_splits(columns)
     if on_progress is not None:
-        on_progress(len(columns.names), total, total)
-    return columns
+        on_progress(len(columns), total, total)
 
 
-def _add(columns: Columns, record: Record, *, source_split: str | None) -> None:
-    """Clean one record and append it."""
-    sequence, counts = clean_sequence(record.residues, path=record.path, line=record.line)
-    split = source_split
-    if split is None and record.split:
-        split = normalize_split(record.split, path=record.path, line=record.line)
-    if (split is not None) != bool(columns.splits) and columns.names:
-        expected = "a split for all records or for none"
-        actual = "none, though records before have one" if split is None else repr(split)
-        raise InputError(expected, actual, path=record.path, line=record.line)
-    family = columns.families.setdefault(record.family_accession, Family(len(columns.families)))
-    for name in ("family_id", "clan"):
-        value, known = getattr(record, name), getattr(family, name)
-        if value is not None and known is not None and value != known:
-            expected = f"one {name} for family {record.family_accession} ({known!r} before)"
-            raise InputError(expected, repr(value), path=record.path, line=record.line)
-        setattr(family, name, known or value)
-    columns.names.append(record.sequence_name)
-    columns.sequences.append(sequence)
-    columns.codes.append(family.code)
-    if split is not None:
-        columns.splits.append(SPLITS.index(split))
-    _count(columns.letters, counts)
+def _read(
+    columns: Columns, source: Source, reading: Reading, *, identity: dict[str, Any]
+) -> Iterator[int]:
+    """Append the rows of a source, and tell after each block how many bytes have been read."""
+    split = identity["split"]
+    if split is not None and reading.options.split_column is not None:
+        expected = "the split of a file or `split_column`, not both"
+        raise InputError(expected, f"split {split!r} too", path=source.path)
+    for block, num_bytes in read_source(source, reading, identity=identity):
+        clean = clean_block(block, columns.bad)
+        if clean is not None:
+            _add(columns, clean, reading.options, source_split=split)
+        yield num_bytes
 
 
-def _count(letters: Counter[str], counts: LetterCounts) -> None:
-    """Add the unusual characters of one sequence."""
-    letters["lower_case"] += counts.lower_case
-    letters["gaps"] += counts.gaps
-    letters["stops"] += counts.stops
-    if counts.rare:
-        letters.update(counts.rare)
+def _settle_splits(columns: Columns) -> None:
+    """Under a preset, headers without a split mean train where any header has one."""
+    splits = np.frombuffer(columns.splits, dtype=np.int8)
+    has_splits = bool((splits >= 0).any())
+    columns.splits = array("b", splits.clip(0).tobytes() if has_splits else b"")
 
 
-def select(columns: Columns, accessions: Sequence[str]) -> LabelledSequences:
-    """Take the rows of some families.
-
-    Args:
-        columns: all rows.
-        accessions: the wanted families; a family's label is its place here.
-
-    Returns:
-        Their rows.
-    """
-    label_of_code = np.full(len(columns.families), -1, dtype=np.int32)
-    for label, accession in enumerate(accessions):
-        label_of_code[columns.families[accession].code] = label
-    labels = label_of_code[np.frombuffer(columns.codes, dtype=np.int32)]
-    rows = np.flatnonzero(labels >= 0)
-    splits = np.frombuffer(columns.splits, dtype=np.int8) if columns.splits else None
-    return LabelledSequences(
-        [columns.names[row] for row in rows],
-        [columns.sequences[row] for row in rows],
-        labels[rows],
-        None if splits is None else splits[rows],
+def _add(
+    columns: Columns, clean: CleanBlock, options: IngestOptions, *, source_split: str | None
+) -> None:
+    """Append the rows of a block."""
+    block = clean.block
+    codes = _codes(columns, block)
+    splits = _splits(columns, block, source_split, may_lack=options.preset is not None)
+    num_rows = len(block.names)
+    columns.names.extend([name.encode() for name in block.names])
+    columns.sequences.extend(clean.sequences)
+    columns.aligned.extend(block.letters if block.is_aligned else [b""] * num_rows)
+    given = block.sequence_accessions or [None] * num_rows
+    columns.accessions.extend([b"" if text is None else text.encode() for text in given])
+    columns.codes.extend(codes)
+    columns.splits.extend(splits)
+    key = str(options.seed).encode()[:64]
+    blake2b = hashlib.blake2b
+    columns.hashes += b"".join(
+        [blake2b(sequence, digest_size=16, key=key).digest() for sequence in clean.sequences]
     )
+    columns.letters.update(clean.letters)
+
+
+def _codes(columns: Columns, block: Block) -> list[int]:
+    """The code of each row's family; what the block says of the families is kept."""
+    families = columns.families
+    for accession in dict.fromkeys(block.families):
+        if accession == UNLABELLED:
+            continue
+        family = families.setdefault(accession, Family(len(families)))
+        facts = block.facts.get(accession)
+        if facts is not None and facts != family.facts:
+            line = block.lines[list(block.families).index(accession)]
+            family.facts = _merge(family.facts, facts, accession, path=block.path, line=line)
+    return [NO_FAMILY if name == UNLABELLED else families[name].code for name in block.families]
+
+
+def _merge(
+    known: FamilyFacts, new: FamilyFacts, accession: str, *, path: str, line: int
+) -> FamilyFacts:
+    """All that is said of a family; two sources may not contradict each other."""
+    for name in _FACTS:
+        value, before = getattr(new, name), getattr(known, name)
+        if value is not None and before is not None and value != before:
+            expected = f"one {name} for family {accession} ({before!r} before)"
+            raise InputError(expected, repr(value), path=path, line=line)
+    said = {name: value for name in _FACTS if (value := getattr(new, name)) is not None}
+    return replace(known, **said)
+
+
+def _splits(
+    columns: Columns, block: Block, source_split: str | None, *, may_lack: bool
+) -> list[int]:
+    """The code of each row's split, none if there are no splits; -1 where one may be lacking."""
+    if source_split is not None:
+        words: Sequence[str] = [source_split] * len(block.names)
+    else:
+        words = block.splits or [""] * len(block.names)
+    code_of = {"": -1} if may_lack else {}
+    has_splits = may_lack or (bool(columns.splits) if len(columns) else bool(words[0]))
+    for word, line in zip(words, block.lines, strict=True):
+        if word in code_of:
+            continue
+        if bool(word) != has_splits:
+            expected = "a split for all records or for none"
+            actual = repr(word) if word else "none, though records before have one"
+            raise InputError(expected, actual, path=block.path, line=line)
+        if word:
+            split = normalize_split(word, path=block.path, line=line)
+            code_of[word] = SPLITS.index(split)
+    return [code_of[word] for word in words] if has_splits else []

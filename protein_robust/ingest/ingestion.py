@@ -1,37 +1,57 @@
-"""From sources to a dataset folder: read, clean, divide, write.
+"""From sources to a dataset folder: read, clean, divide, write, verify.
 
-Records pass through in batches; what is kept of them is columns, so that a whole Pfam release fits
-in memory. Of every record it is known where it went: kept in a split, or counted as removed.
+Texts pass through files beside the folder; what stays in memory is some 100 bytes a row, so that a
+whole Pfam release fits a laptop. Of every record it is known where it went: kept in a split, or
+counted as removed or skipped.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from protein_robust.errors import InputError
 from protein_robust.ingest import store
-from protein_robust.ingest.columns import Columns, Family, OnProgress, collect, select
-from protein_robust.ingest.options import SPLITS, IngestOptions, Source, check_options
-from protein_robust.ingest.sources import check_sources, identify_source
-from protein_robust.ingest.splits import (
-    TEST,
-    TRAIN,
-    Allocation,
-    LabelledSequences,
-    choose_families,
-    keep_splits,
-    split_at_random,
+from protein_robust.ingest.allocation import Allocation, allocate
+from protein_robust.ingest.card import data_card
+from protein_robust.ingest.clans import merge_clans, read_clans
+from protein_robust.ingest.columns import Columns, OnProgress, collect, open_columns
+from protein_robust.ingest.headers import header_rule
+from protein_robust.ingest.options import STDIN, IngestOptions, Source, check_options
+from protein_robust.ingest.records import BadRecords
+from protein_robust.ingest.sources import (
+    Reading,
+    check_sources,
+    expand_sources,
+    identify_source,
 )
-from protein_robust.ingest.summary import count_letters, count_rows
+from protein_robust.ingest.staging import Staging, check_output, staging
+from protein_robust.ingest.summary import describe_rows
+from protein_robust.ingest.verification import verify_dataset
+from protein_robust.ingest.writing import write_tables
 
 _DEFAULT_OPTIONS = IngestOptions()
-_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be ingested.
+
+    Attributes:
+        sources: files, or the example.
+        reading: how they are read.
+        identities: content of the sources.
+        helpers: content of the files that options name.
+    """
+
+    sources: list[Source]
+    reading: Reading
+    identities: list[dict[str, Any]]
+    helpers: dict[str, Any]
 
 
 def ingest(
@@ -44,8 +64,7 @@ def ingest(
     """Read sources and write a dataset folder.
 
     Args:
-        sources: files, or the example alone. If they or their records name splits, these are
-            kept (rule ``existing``); otherwise each family is divided (rule ``random``).
+        sources: files and folders of shards, or the example alone.
         output: the folder; a dataset there is replaced.
         options: how to read and divide.
         on_progress: told how far reading is.
@@ -57,29 +76,29 @@ def ingest(
         InputError: if a source, an option or the folder cannot be used; nothing is written then.
     """
     check_options(options)
-    store.check_output(output)
-    check_sources(list(sources), output)
-    identities = [identify_source(source) for source in sources]
-    columns = collect(sources, options, identities=identities, on_progress=on_progress)
-    accessions = _choose(columns, options)
-    data = select(columns, accessions)
-    allocation = _allocate(data, options)
-    _check_allocation(data, allocation, accessions=accessions, options=options)
-    tables = _tables(data, allocation, accessions=accessions, families=columns.families)
-    manifest = {
-        "is_synthetic": any(source.is_example for source in sources),
-        "sources": identities,
-        "options": asdict(options),
-        "split_rule": "random" if data.splits is None else "existing",
-        **count_rows(tables, num_records=len(columns.names)),
-        "removed": {
-            "duplicates_within_family": allocation.num_duplicates_within_family,
-            "duplicates_across_splits": allocation.num_duplicates_across_splits,
-            "families_not_drawn": len(columns.names) - len(data.names),
-        },
-        "letters": count_letters(columns.letters),
-    }
-    return store.write_dataset(output, tables, manifest=manifest)
+    check_output(output)
+    files = expand_sources(list(sources))
+    check_sources(files, output)
+    request = _request(files, options)
+    reading = request.reading
+    with staging(output) as staged, ExitStack() as open_files:
+        columns = open_columns(staged.scratch, open_files, bad=reading.bad)
+        collect(columns, files, reading, identities=request.identities, on_progress=on_progress)
+        clans = _add_clans(columns, options)
+        allocation = allocate(columns, options, scratch=staged.scratch)
+        written = write_tables(staged.folder, columns, allocation)
+        manifest = {
+            **_manifest(request, columns, allocation, clans=clans),
+            "coordinates": written.coordinates,
+            "verification": _verify(staged, allocation, options),
+            "digest": written.digest,
+        }
+        name = Path(output).absolute().name
+        card = data_card({"name": name, **manifest})
+        (staged.folder / store.CARD).write_text(card, encoding="utf-8")
+        whole = store.write_manifest(staged.folder, manifest, name=name)
+        staged.put()
+    return whole
 
 
 def is_current(
@@ -93,108 +112,108 @@ def is_current(
         options: as for `ingest`.
 
     Returns:
-        True if the dataset is whole and of the same source content, options and schema version.
+        True if the dataset is whole and of the same source content, options and schema version;
+        False for standard input, which can be read only once.
     """
+    if any(source.path == STDIN for source in sources):
+        return False
     try:
         manifest = store.read_manifest(folder)
-        if not store.is_complete(folder, manifest) or manifest["options"] != asdict(options):
+        if not store.is_complete(folder, manifest) or manifest.get("options") != _as_json(options):
             return False
-        wanted = [identify_source(source) for source in sources]
+        wanted, helpers = _identify(expand_sources(list(sources)), options)
     except InputError:
         return False  # `ingest` says what is wrong
     # The file's name counts, because it names the sequences; its folder does not.
     for identity in (*wanted, *manifest["sources"]):
         identity["path"] = Path(identity["path"]).name
-    return bool(wanted == manifest["sources"])
+    return bool(wanted == manifest["sources"] and helpers == manifest["helpers"])
 
 
-def _choose(columns: Columns, options: IngestOptions) -> list[str]:
-    """The accessions of the dataset's families, sorted."""
-    accessions = sorted(columns.families)
-    if len(accessions) < 2:
-        raise InputError("at least two families", f"only {accessions[0]}")
-    if options.num_families is None:
-        return accessions
-    return choose_families(accessions, options.num_families, seed=options.seed)
-
-
-def _allocate(data: LabelledSequences, options: IngestOptions) -> Allocation:
-    """Divide by the rule that the data asks for."""
-    if data.splits is not None:
-        return keep_splits(data)
-    return split_at_random(
-        data,
-        options.seed,
-        valid_fraction=options.valid_fraction,
-        test_fraction=options.test_fraction,
+def _request(files: list[Source], options: IngestOptions) -> _Request:
+    """All that can be known before the first source is read."""
+    identities, helpers = _identify(files, options)
+    rule = header_rule(
+        preset=options.preset,
+        pattern=options.label_pattern,
+        labels=options.labels,
+        unknown=options.unknown,
     )
+    reading = Reading(options, rule, BadRecords(options.on_bad_record))
+    return _Request(files, reading, identities, helpers)
 
 
-def _check_allocation(
-    data: LabelledSequences,
-    allocation: Allocation,
-    *,
-    accessions: Sequence[str],
-    options: IngestOptions,
-) -> None:
-    """Refuse a dataset on which nothing can be tested, or classes without training data."""
-    labels = data.labels[allocation.rows]
-    in_train = np.bincount(labels[allocation.splits == TRAIN], minlength=len(accessions))
-    if not (allocation.splits == TEST).any():
-        largest = int(np.bincount(labels).max())
-        if data.splits is not None:
-            actual = "none"
-        elif options.test_fraction == 0:
-            actual = "none, because `test_fraction` is 0"
-        else:
-            actual = (
-                f"none: every family is too small for `test_fraction` {options.test_fraction:g}, "
-                f"the largest has {largest} distinct sequences"
-            )
-        raise InputError("at least one test sequence", actual)
-    missing = [accessions[label] for label in np.flatnonzero(in_train == 0).tolist()]
-    if missing:
-        shown = ", ".join(missing[:_NUM_SHOWN]) + (", ..." if len(missing) > _NUM_SHOWN else "")
-        actual = f"none in train for {len(missing)} of {len(accessions)}: {shown}"
-        raise InputError("training sequences for each family", actual)
+def _identify(
+    files: list[Source], options: IngestOptions
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The content of the sources, and of the files that options name."""
+    named = {"labels": options.labels, "clans": options.clans}
+    helpers = {
+        role: identify_source(Source(Path(path)))  # never the example or standard input
+        for role, path in named.items()
+        if path is not None
+    }
+    return [identify_source(source) for source in files], helpers
 
 
-def _tables(
-    data: LabelledSequences,
-    allocation: Allocation,
-    *,
-    accessions: Sequence[str],
-    families: dict[str, Family],
-) -> dict[str, pa.Table]:
-    """The tables of the dataset folder."""
-    rows = allocation.rows.tolist()
-    labels = data.labels[allocation.rows]
-    accession_column = pa.array(accessions, pa.string()).take(pa.array(labels))
-    split_column = pa.array(SPLITS, pa.string()).take(pa.array(allocation.splits))
-    sequences = pa.table(
-        [
-            pa.array([data.names[row] for row in rows], pa.string()),
-            pa.array([data.sequences[row] for row in rows], pa.string()),
-            accession_column,
-            pa.array(labels),
-            split_column,
-        ],
-        schema=store.SEQUENCES_SCHEMA,
+def _as_json(options: IngestOptions) -> dict[str, Any]:
+    """Options as the manifest has them: JSON knows lists, not tuples."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(options).items()
+    }
+
+
+def _manifest(
+    request: _Request, columns: Columns, allocation: Allocation, *, clans: dict[str, int] | None
+) -> dict[str, Any]:
+    """All that is known before the dataset is verified and named."""
+    skipped = columns.bad.skipped
+    labels = request.reading.rule.labels
+    return {
+        "is_synthetic": any(source.is_example for source in request.sources),
+        "sources": request.identities,
+        "helpers": request.helpers,
+        "options": _as_json(request.reading.options),
+        "split_rule": allocation.rule,
+        **describe_rows(columns, allocation),
+        "skipped": {
+            "records": len(skipped),
+            "rows": sum(record.num_rows for record in skipped),
+            "first": [asdict(record) for record in skipped[:20]],
+        },
+        "clans": clans,
+        "unused_labels": 0 if labels is None else labels.num_unused,
+    }
+
+
+def _add_clans(columns: Columns, options: IngestOptions) -> dict[str, int] | None:
+    """Complete what is known of the families by a clan file; how they compare."""
+    if options.clans is None:
+        return None
+    known = {accession: family.facts for accession, family in columns.families.items()}
+    merged = merge_clans(known, read_clans(options.clans))
+    for accession, facts in merged.facts.items():
+        columns.families[accession].facts = facts
+    return {
+        "families": len(known),
+        "without_entry": merged.num_missing,
+        "changed_clans": len(merged.changed_clans),
+        **{f"other_{name}": number for name, number in sorted(merged.differences.items())},
+    }
+
+
+def _verify(staged: Staging, allocation: Allocation, options: IngestOptions) -> dict[str, Any]:
+    """Read what was written again; a dataset that fails would be a mistake of this program."""
+    bound = options.max_identity if allocation.rule == "clustered" else None
+    threads = os.cpu_count() or 1
+    verification = verify_dataset(
+        staged.folder, max_identity=bound, threads=threads, scratch=staged.scratch
     )
-    numbers = [
-        np.bincount(labels[allocation.splits == split], minlength=len(accessions))
-        for split in range(len(SPLITS))
-    ]
-    family_table = pa.table(
-        [
-            pa.array(accessions, pa.string()),
-            pa.array([families[name].family_id for name in accessions], pa.string()),
-            pa.array([families[name].clan for name in accessions], pa.string()),
-            *(pa.array(number, pa.int32()) for number in numbers),
-        ],
-        schema=store.FAMILIES_SCHEMA,
-    )
-    tables = {store.SEQUENCES: sequences, store.FAMILIES: family_table}
-    if allocation.is_conflicting.any():
-        tables[store.CONFLICTS] = sequences.filter(pa.array(allocation.is_conflicting))
-    return tables
+    if not verification["passed"]:
+        failed = {name: found for name, found in verification["checks"].items() if found}
+        raise InputError(
+            "a dataset that passes its own verification (this is a bug, please report it)",
+            str(failed),
+        )
+    return verification

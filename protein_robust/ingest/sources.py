@@ -1,54 +1,113 @@
-"""Turn a `Source` into records: find its format, choose its reader, identify its content."""
+"""Turn a `Source` into blocks of rows: find its format, choose its reader, identify its content."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from protein_robust.errors import InputError
 from protein_robust.ingest import lg, synthetic
+from protein_robust.ingest.fasta import read_fasta
 from protein_robust.ingest.files import OpenSource, check_is_file, file_sha256, open_source
-from protein_robust.ingest.options import EXAMPLE, IngestOptions, Source, normalize_split
-from protein_robust.ingest.records import Record
+from protein_robust.ingest.headers import HeaderRule
+from protein_robust.ingest.options import (
+    EXAMPLE,
+    STDIN,
+    IngestOptions,
+    Source,
+    check_path,
+    normalize_split,
+)
+from protein_robust.ingest.records import BadRecords, Block
+from protein_robust.ingest.shards import expand_folder
 from protein_robust.ingest.stockholm import read_stockholm
-from protein_robust.ingest.tables import TableColumns, read_parquet_table, read_text_table
+from protein_robust.ingest.tables import (
+    TableColumns,
+    looks_like_table,
+    read_parquet_table,
+    read_text_table,
+)
 
-_BATCH_RECORDS = 10_000
 _PARQUET_MAGIC = b"PAR1"
 _STOCKHOLM_MAGIC = b"# STOCKHOLM"
-_TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
-_STOCKHOLM_SUFFIXES = (".seed", ".sto", ".stk", ".stockholm")
+_COMPRESSED = (".gz", ".zst")
+_SUFFIXES = {
+    "table": (".csv", ".tsv", ".tab", ".parquet"),
+    "stockholm": (".seed", ".sto", ".stk", ".stockholm"),
+    "fasta": (".fasta", ".fa", ".faa", ".fas"),
+}
 
 
-def read_source(source: Source, options: IngestOptions) -> Iterator[tuple[list[Record], int]]:
-    """Yield the records of a source in batches.
+@dataclass(frozen=True)
+class Reading:
+    """How sources are read.
+
+    Attributes:
+        options: the format and the columns.
+        rule: how FASTA headers are read.
+        bad: what becomes of broken records.
+    """
+
+    options: IngestOptions
+    rule: HeaderRule
+    bad: BadRecords
+
+
+def read_source(
+    source: Source, reading: Reading, *, identity: dict[str, Any]
+) -> Iterator[tuple[Block, int]]:
+    """Yield the rows of a source in blocks.
 
     Args:
         source: the file, or the example.
-        options: the format and the columns.
+        reading: how.
+        identity: what `identify_source` said; completed once standard input has been read.
 
     Yields:
-        Some thousand records, and how many bytes of the file have been read so far (0 for the
-        example).
+        Some rows, and how many bytes of the file have been read so far (0 for the example).
 
     Raises:
         InputError: if the file cannot be read, is of no known format, or is broken.
     """
     if source.is_example:
-        yield from ((batch, 0) for batch in _batches(synthetic.synthetic_records()))
+        yield from ((block, 0) for block in synthetic.synthetic_blocks())
         return
     with open_source(source.path) as opened:
-        for batch in _batches(_records(opened, str(source.path), options=options)):
-            yield batch, opened.file.tell()
+        for block in _blocks(opened, str(source.path), reading):
+            yield block, opened.position
+        if opened.sha256 is not None:
+            identity |= {"sha256": opened.sha256, "num_bytes": opened.position}
+
+
+def expand_sources(sources: Sequence[Source]) -> list[Source]:
+    """Put the files of a folder of shards in place of the folder.
+
+    Args:
+        sources: files and folders.
+
+    Returns:
+        Files only, in a fixed order.
+
+    Raises:
+        InputError: if a folder holds something else, or lacks a shard.
+    """
+    files: list[Source] = []
+    for source in sources:
+        if source.is_example or source.path == STDIN or not Path(source.path).is_dir():
+            files.append(source)
+            continue
+        shards = expand_folder(Path(source.path))
+        files += [replace(shard, split=source.split or shard.split) for shard in shards]
+    return files
 
 
 def identify_source(source: Source) -> dict[str, Any]:
     """Say which content a source has, for the manifest.
 
-    The example is identified by the code that generates it.
+    The example is identified by the code that generates it, standard input once it has been read.
 
     Args:
         source: the file, or the example.
@@ -57,12 +116,15 @@ def identify_source(source: Source) -> dict[str, Any]:
         ``path``, ``sha256`` and ``num_bytes`` of the file as it is, ``split`` or None.
 
     Raises:
-        InputError: if the file cannot be read, or the split is unknown.
+        InputError: if the file cannot be read, its path is no UTF-8 text, or the split is unknown.
     """
+    check_path(source.path)
     split = None if source.split is None else normalize_split(source.split)
     if source.is_example:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in (lg, synthetic))
         sha256, num_bytes = hashlib.sha256(code).hexdigest(), len(code)
+    elif source.path == STDIN:
+        sha256, num_bytes = "", 0
     else:
         sha256, num_bytes = file_sha256(source.path), Path(source.path).stat().st_size
     return {"path": str(source.path), "sha256": sha256, "num_bytes": num_bytes, "split": split}
@@ -77,58 +139,61 @@ def check_sources(sources: list[Source], output: str | Path) -> None:
 
     Raises:
         InputError: if there is none, one is no file with content, one stands inside ``output``,
-            or the example is not alone.
+            the example is not alone, or standard input is named twice.
     """
     if not sources:
         raise InputError("at least one source", "none")
     if len(sources) > 1 and any(source.is_example for source in sources):
         raise InputError(f"{EXAMPLE!r} as the only source", f"{len(sources)} sources")
+    if sum(source.path == STDIN for source in sources) > 1:
+        raise InputError(f"standard input ({STDIN}) once", "it several times")
     for source in sources:
-        if not source.is_example:
+        if not source.is_example and source.path != STDIN:
             check_is_file(source.path)
             if Path(source.path).resolve().is_relative_to(Path(output).resolve()):
                 expected = f"a source outside the output folder {output}"
                 raise InputError(expected, "one inside it", path=source.path)
 
 
-def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while batch := list(islice(records, _BATCH_RECORDS)):
-        yield batch
-
-
-def _records(opened: OpenSource, path: str, *, options: IngestOptions) -> Iterator[Record]:
-    """The records of an open file, by the reader of its format."""
-    if _find_format(opened, path, options=options) == "stockholm":
-        return read_stockholm(opened.stream, path)
+def _blocks(opened: OpenSource, path: str, reading: Reading) -> Iterator[Block]:
+    """The rows of an open file, by the reader of its format."""
+    options, bad = reading.options, reading.bad
+    format_ = _find_format(opened, path, options=options)
+    if format_ == "stockholm":
+        return read_stockholm(opened.stream, path, bad=bad)
+    if format_ == "fasta":
+        return read_fasta(opened.stream, path, rule=reading.rule, bad=bad)
     columns = TableColumns(
         sequence=options.sequence_column,
         family=options.family_column,
         name=options.name_column,
         split=options.split_column,
+        unknown=options.unknown,
     )
-    if Path(path).suffix == ".parquet" or _head(opened).startswith(_PARQUET_MAGIC):
-        return read_parquet_table(opened.stream, path, columns=columns)
-    return read_text_table(opened.stream, path, columns=columns)
+    if Path(path).suffix == ".parquet" or opened.head.startswith(_PARQUET_MAGIC):
+        return read_parquet_table(opened.stream, path, columns=columns, bad=bad)
+    return read_text_table(opened.stream, path, columns=columns, bad=bad)
 
 
 def _find_format(opened: OpenSource, path: str, *, options: IngestOptions) -> str:
-    """``table`` or ``stockholm``: as asked, else from the first bytes, else from the name."""
+    """The format: as asked, else from the first bytes, else from the name."""
     if options.format != "auto":
         return options.format
-    head = _head(opened)
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    head = opened.head
     if head.startswith(_STOCKHOLM_MAGIC):
         return "stockholm"
-    if head.startswith(_PARQUET_MAGIC) or suffix in (*_TABLE_SUFFIXES, ".parquet"):
+    if head.startswith(_PARQUET_MAGIC):
         return "table"
-    if suffix in _STOCKHOLM_SUFFIXES:
-        return "stockholm"
-    expected = "a table (.csv, .tsv, .parquet) or a Stockholm file, or the `format` to be given"
+    name = Path(path)
+    suffix = Path(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
+    for format_, suffixes in _SUFFIXES.items():
+        if suffix.lower() in suffixes:
+            return format_
+    if head.lstrip().startswith(b">"):
+        return "fasta"
+    if looks_like_table(head):
+        return "table"
+    expected = (
+        "a table (.csv, .tsv, .parquet), a Stockholm or a FASTA file, or the `format` to be given"
+    )
     raise InputError(expected, f"a file that begins with {head[:40]!r}", path=path)
-
-
-def _head(opened: OpenSource) -> bytes:
-    """The first bytes, which stay to be read."""
-    head = opened.stream.read(64)
-    opened.stream.seek(0)
-    return head

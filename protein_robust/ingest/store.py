@@ -1,4 +1,4 @@
-"""The dataset folder: two Parquet tables and a manifest, written whole or not at all.
+"""The dataset folder: Parquet tables and a manifest.
 
 The manifest is the mark of a dataset folder and is written last. ``digest`` in it is computed from
 the content, not from the Parquet bytes, so it is the same for every version of Parquet's writer.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,105 +18,113 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.options import SPLITS
+from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
+CARD = "data_card.md"
 SEQUENCES = "sequences.parquet"
 FAMILIES = "families.parquet"
 CONFLICTS = "conflicts.parquet"
-_TABLES = (SEQUENCES, FAMILIES, CONFLICTS)
+ALIGNMENTS = "alignments.parquet"
+HELD_OUT = "heldout_families.parquet"
+SKIPPED = "skipped.parquet"
+TABLES = (SEQUENCES, FAMILIES, CONFLICTS, ALIGNMENTS, HELD_OUT, SKIPPED)
+FILES = (*TABLES, CARD)
 
 SEQUENCES_SCHEMA = pa.schema(
     [
         ("sequence_name", pa.string()),
+        ("sequence_accession", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
         ("sequence", pa.string()),
         ("family_accession", pa.string()),
         ("label", pa.int32()),
         ("split", pa.string()),
     ]
 )
+_FACTS = [
+    (name, pa.string()) for name in ("family_id", "description", "family_type", "clan", "gathering")
+]
 FAMILIES_SCHEMA = pa.schema(
     [
         ("family_accession", pa.string()),
-        ("family_id", pa.string()),
-        ("clan", pa.string()),
-        ("num_train", pa.int32()),
-        ("num_valid", pa.int32()),
-        ("num_test", pa.int32()),
+        *_FACTS,
+        *((f"num_{split}", pa.int32()) for split in SPLITS),
+    ]
+)
+HELD_OUT_SCHEMA = pa.schema(
+    [("family_accession", pa.string()), *_FACTS, ("num_sequences", pa.int32())]
+)
+ALIGNMENTS_SCHEMA = pa.schema([("aligned_row", pa.string())])
+SKIPPED_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("line", pa.int64()),
+        ("record", pa.string()),
+        ("num_rows", pa.int64()),
+        ("reason", pa.string()),
     ]
 )
 
 
-def check_output(output: str | Path) -> None:
-    """Refuse a place where a dataset folder cannot be put without harm.
+def write_table(folder: Path, name: str, table: pa.Table) -> None:
+    """Write one table of a dataset folder.
 
     Args:
-        output: the folder to be.
+        folder: the folder.
+        name: of `TABLES`.
+        table: the rows.
 
     Raises:
-        InputError: if it is a file, a folder with anything but a dataset in it, or cannot be
-            written.
+        OSError: if it cannot be written.
     """
-    folder = Path(output)
-    expected = "a new, an empty or a dataset folder"
-    try:
-        if folder.is_dir():
-            inside = {entry.name for entry in folder.iterdir()}
-            foreign = sorted(inside - {MANIFEST, *_TABLES})
-            if foreign:
-                raise InputError(expected, f"a folder with {foreign[0]!r} in it", path=output)
-            if inside and not _is_dataset(folder):
-                raise InputError(expected, f"a folder without a {MANIFEST} of one", path=output)
-        elif folder.exists():
-            raise InputError(expected, "a file", path=output)
-        parent = next(place for place in folder.resolve().parents if place.exists())
-    except OSError as error:
-        raise InputError("a folder to write", error.strerror or str(error), path=output) from error
-    if not parent.is_dir():
-        raise InputError("a folder to write", f"a file at {parent}", path=output)
-    if not os.access(parent, os.W_OK):
-        raise InputError("a folder to write", f"no permission in {parent}", path=output)
+    with table_writer(folder, name, table.schema) as writer:
+        writer.write_table(table)
 
 
-def write_dataset(
-    output: str | Path, tables: Mapping[str, pa.Table], *, manifest: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write a dataset folder beside its place, then rename it; an old dataset is replaced.
+def table_writer(folder: Path, name: str, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open one table of a dataset folder for writing.
 
     Args:
-        output: the folder; missing parents are made.
-        tables: `SEQUENCES` and `FAMILIES`, in their schemas, and `CONFLICTS` if there are any.
-        manifest: all but what this function adds: schema version, kind, name, files and digest.
+        folder: the folder.
+        name: of `TABLES`.
+        schema: its columns.
+
+    Returns:
+        The writer, a context manager.
+    """
+    # Sequences and names are all different: a dictionary of them would cost time and bytes.
+    repeated = [field.name for field in schema if field.name in ("family_accession", "split")]
+    return pq.ParquetWriter(
+        folder / name, schema, compression="zstd", compression_level=1, use_dictionary=repeated
+    )
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+    """Write the manifest, after everything else.
+
+    Args:
+        folder: the folder.
+        manifest: all but what this function adds: schema version, kind, name and files.
+        name: of the data set.
 
     Returns:
         The manifest as written.
 
     Raises:
-        InputError: if the folder holds something else or cannot be written.
+        OSError: if it cannot be written.
     """
-    check_output(output)
-    folder = Path(output).resolve()  # through a link, to what it stands for
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            staged = Path(scratch, "new")
-            staged.mkdir()  # not the scratch folder itself, which only its owner may read
-            for name, table in tables.items():
-                pq.write_table(table, staged / name, compression="zstd")
-            whole = {
-                "schema_version": SCHEMA_VERSION,
-                "kind": "dataset",
-                "name": Path(output).absolute().name,
-                **manifest,
-                "files": {name: (staged / name).stat().st_size for name in sorted(tables)},
-                "digest": dataset_digest(tables[SEQUENCES], tables[FAMILIES]),
-            }
-            text = json.dumps(whole, indent=2, ensure_ascii=False)
-            (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
-            _put(staged, folder, aside=Path(scratch, "old"))
-    except OSError as error:
-        raise InputError("a folder to write", error.strerror or str(error), path=output) from error
+    whole = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "dataset",
+        "name": name,
+        **manifest,
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return whole
 
 
@@ -147,7 +152,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise InputError("the manifest of a dataset", "another one", path=path)
     version = manifest.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise InputError(f"schema version {SCHEMA_VERSION}", str(version), path=path)
+        expected = f"schema version {SCHEMA_VERSION} (ingest again)"
+        raise InputError(expected, str(version), path=path)
     return manifest
 
 
@@ -166,12 +172,15 @@ def read_families(folder: str | Path) -> pa.Table:
     return _read_table(folder, FAMILIES)
 
 
-def read_sequences(folder: str | Path, split: str | None = None) -> pa.Table:
+def read_sequences(
+    folder: str | Path, split: str | None = None, *, columns: list[str] | None = None
+) -> pa.Table:
     """Read the sequences of a dataset folder.
 
     Args:
         folder: the dataset folder.
-        split: ``train``, ``valid`` or ``test``; None for all.
+        split: of `SPLITS` or `OTHER_SPLITS`; None for all.
+        columns: names of the wanted columns; None for all.
 
     Returns:
         A table of `SEQUENCES_SCHEMA`, in the order of the file.
@@ -180,10 +189,29 @@ def read_sequences(folder: str | Path, split: str | None = None) -> pa.Table:
         ValueError: if the split is unknown.
         InputError: if the folder is no whole dataset.
     """
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"Expected `split` one of {', '.join(SPLITS)}, got {split!r}.")
-    table = _read_table(folder, SEQUENCES)
-    return table if split is None else table.filter(pc.equal(table["split"], split))
+    known = (*SPLITS, *OTHER_SPLITS)
+    if split is not None and split not in known:
+        raise ValueError(f"Expected `split` one of {', '.join(known)}, got {split!r}.")
+    # Row groups that hold other splits only are not even read.
+    chosen = None if split is None else pc.field("split") == split
+    return _read_table(folder, SEQUENCES, columns=columns, filters=chosen)
+
+
+def read_conflicts(folder: str | Path) -> pa.Table:
+    """Read the rows whose residues stand in several families.
+
+    Args:
+        folder: the dataset folder.
+
+    Returns:
+        A table of `SEQUENCES_SCHEMA`; without rows if there are none.
+
+    Raises:
+        InputError: if the folder is no whole dataset.
+    """
+    if CONFLICTS not in read_manifest(folder).get("files", {}):
+        return SEQUENCES_SCHEMA.empty_table()
+    return _read_table(folder, CONFLICTS)
 
 
 def is_complete(folder: str | Path, manifest: Mapping[str, Any]) -> bool:
@@ -194,67 +222,72 @@ def is_complete(folder: str | Path, manifest: Mapping[str, Any]) -> bool:
         manifest: its manifest.
 
     Returns:
-        True if they are.
+        True if they are; False also if it names a file that no dataset folder has.
     """
-    files = manifest.get("files", {})
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not {SEQUENCES, FAMILIES} <= set(files) <= set(FILES):
+        return False
     paths = [(Path(folder, name), num_bytes) for name, num_bytes in files.items()]
-    present = all(path.is_file() and path.stat().st_size == size for path, size in paths)
-    return present and {SEQUENCES, FAMILIES} <= set(files)
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def dataset_digest(sequences: pa.Table, families: pa.Table) -> str:
-    """Compute the SHA-256 of a dataset's content, independent of how it is stored.
+class ContentDigest:
+    """The SHA-256 of a table's content, independent of how it is stored and in how many pieces.
 
-    Of each column: its name, the number of its values, their lengths in bytes as little-endian
-    int32 (-1 for a missing value), then the UTF-8 text of all of them; numbers are written in
-    decimal.
-
-    Args:
-        sequences: table of `SEQUENCES_SCHEMA`.
-        families: table of `FAMILIES_SCHEMA`.
-
-    Returns:
-        64 hexadecimal digits.
+    It is that of, for each column: its name, the number of its values, the SHA-256 of their lengths
+    in bytes (little-endian int32, -1 for a missing value) and the SHA-256 of the UTF-8 text of all
+    of them; numbers are written in decimal.
     """
-    digest = hashlib.sha256()
-    for table in (sequences, families):
+
+    def __init__(self) -> None:
+        """Of no rows yet."""
+        self._columns: dict[str, list[Any]] = {}
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows.
+
+        Args:
+            table: the next rows, of the same columns each time.
+        """
         for name in table.column_names:
             column = table[name].cast(pa.large_string())
-            digest.update(f"{name}\n{len(column)}\n".encode())
+            state = self._columns.setdefault(name, [0, hashlib.sha256(), hashlib.sha256()])
+            state[0] += len(column)
             lengths = pc.fill_null(pc.binary_length(column), -1).to_numpy()
-            digest.update(lengths.astype(np.dtype("<i4")).tobytes())
+            state[1].update(lengths.astype(np.dtype("<i4")).tobytes())
             for chunk in column.chunks:
-                digest.update("".join(text for text in chunk.to_pylist() if text).encode())
-    return digest.hexdigest()
+                state[2].update(_all_bytes(chunk))
+
+    def hexdigest(self) -> str:
+        """Compute it.
+
+        Returns:
+            64 hexadecimal digits.
+        """
+        whole = hashlib.sha256()
+        for name, (number, lengths, texts) in self._columns.items():
+            whole.update(f"{name}\n{number}\n".encode())
+            whole.update(lengths.digest() + texts.digest())
+        return whole.hexdigest()
 
 
-def _read_table(folder: str | Path, name: str) -> pa.Table:
+def _all_bytes(column: pa.Array) -> memoryview:
+    """The text of a column of large strings, one after the other; a missing value has none."""
+    values = column.drop_null()
+    _, offsets_buffer, data = values.buffers()
+    if not len(values) or data is None:
+        return memoryview(b"")
+    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)
+    first, last = offsets[values.offset], offsets[values.offset + len(values)]
+    return memoryview(data)[first:last]
+
+
+def _read_table(folder: str | Path, name: str, **how: Any) -> pa.Table:
     """One table of a dataset folder whose manifest is there."""
     read_manifest(folder)
     path = Path(folder, name)
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, **how)
     except (OSError, pa.ArrowException) as error:
         actual = str(error).splitlines()[0]
         raise InputError(f"{name} of a dataset", actual, path=path) from error
-
-
-def _is_dataset(folder: Path) -> bool:
-    """Whether there is a manifest of a dataset, of any schema version."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == "dataset"
-
-
-def _put(staged: Path, folder: Path, *, aside: Path) -> None:
-    """Rename the new folder to its place; the old one comes back if that fails."""
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        staged.rename(folder)
-    except OSError:
-        if aside.exists():
-            shutil.move(aside, folder)
-        raise

@@ -1,43 +1,60 @@
-"""Count what a dataset holds, for its manifest, and say it in words."""
+"""Count what a dataset holds and what was left out, for its manifest, and say it in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
+from numpy.typing import NDArray
 
 from protein_robust.alphabet import RARE_RESIDUES
-from protein_robust.ingest.options import SPLITS
-from protein_robust.ingest.store import CONFLICTS, FAMILIES, SEQUENCES
+from protein_robust.ingest.allocation import Allocation
+from protein_robust.ingest.columns import Columns
+from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
+
+SIZE_BINS = ((1, 1), (2, 10), (11, 50), (51, 200), (201, None))
+"""First and last number of training sequences of each group of families."""
 
 
-def count_rows(tables: Mapping[str, pa.Table], *, num_records: int) -> dict[str, Any]:
-    """Count families, sequences, residues and conflicting labels.
+def describe_rows(columns: Columns, allocation: Allocation) -> dict[str, Any]:
+    """Count what is kept and what is not.
 
     Args:
-        tables: the tables of the dataset folder.
-        num_records: number of records read, before any was removed.
+        columns: what was read.
+        allocation: where each row goes.
 
     Returns:
-        ``counts``, ``conflicts`` and ``families_without_test`` of the manifest.
+        ``counts``, ``lengths``, ``family_sizes``, ``families_without_test``, ``conflicts``,
+        ``removed`` and ``letters`` of the manifest. Rows read are kept or removed:
+        ``counts.records`` is the sum of both.
     """
-    sequences, families = tables[SEQUENCES], tables[FAMILIES]
-    per_split = {split: int(pc.sum(families[f"num_{split}"]).as_py()) for split in SPLITS}
-    conflicts = tables.get(CONFLICTS)
+    lengths = columns.sequences.lengths[allocation.rows]
+    per_split = np.bincount(allocation.splits, minlength=len(SPLITS) + len(OTHER_SPLITS)).tolist()
+    numbers = dict(zip((*SPLITS, *OTHER_SPLITS), per_split, strict=True))
+    sizes = {
+        split: np.bincount(
+            allocation.labels[allocation.splits == place], minlength=len(allocation.accessions)
+        )
+        for place, split in enumerate(SPLITS)
+    }
+    clans = {columns.families[name].facts.clan for name in allocation.accessions} - {None}
     return {
         "counts": {
-            "records": num_records,
-            "families": len(families),
-            **per_split,
-            "residues": int(pc.sum(pc.binary_length(sequences["sequence"])).as_py()),
+            "records": len(columns),
+            "families": len(allocation.accessions),
+            "clans": len(clans),
+            **numbers,
+            "heldout_families": len(allocation.held_out),
+            "residues": int(lengths.sum()),
+            "aligned": int((columns.aligned.lengths[allocation.rows] > 0).sum()),
         },
-        "conflicts": {
-            "sequences": 0 if conflicts is None else pc.count_distinct(conflicts[1]).as_py(),
-            "rows": 0 if conflicts is None else len(conflicts),
-        },
-        "families_without_test": int(pc.sum(pc.equal(families["num_test"], 0)).as_py()),
+        "lengths": _quantiles(lengths),
+        "family_sizes": _size_groups(sizes["train"]),
+        "families_without_test": int((sizes["test"] == 0).sum()),
+        "conflicts": _count_conflicts(columns, allocation),
+        "removed": allocation.removed,
+        "letters": count_letters(columns.letters),
     }
 
 
@@ -67,29 +84,76 @@ def describe(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         Pairs of a name and a value.
     """
     counts, removed, letters = manifest["counts"], manifest["removed"], manifest["letters"]
-    total = sum(counts[split] for split in SPLITS)
+    lengths, conflicts = manifest["lengths"], manifest["conflicts"]
     rare = ", ".join(f"{letter} {number:,}" for letter, number in letters["rare"].items())
-    conflicts = manifest["conflicts"]
     kind = " (synthetic)" if manifest["is_synthetic"] else ""
+    kept = "in their split" if manifest["split_rule"] == "existing" else "in train"
+    number = f"{conflicts['sequences']:,} in {conflicts['rows']:,} rows, kept {kept}"
+    skipped = manifest["skipped"]
     lines = [
         ("dataset", f"{manifest['name']}{kind}"),
         ("records read", f"{counts['records']:,}"),
-        ("families", f"{counts['families']:,}"),
+        ("broken records skipped", f"{skipped['records']:,} ({skipped['rows']:,} sequences)"),
+        ("families", f"{counts['families']:,} ({counts['clans']:,} clans)"),
         ("split rule", manifest["split_rule"]),
         *((f"{split} sequences", f"{counts[split]:,}") for split in SPLITS),
+        *((f"{split} sequences", f"{counts[split]:,}") for split in OTHER_SPLITS if counts[split]),
         ("residues", f"{counts['residues']:,}"),
-        ("mean length", f"{counts['residues'] / total:.1f} residues"),
+        (
+            "length",
+            "{min:,} to {max:,}, median {median:g}, mean {mean:.1f} residues".format(**lengths),
+        ),
         ("rare letters", rare or "none"),
-        ("duplicates in a family, dropped", f"{removed['duplicates_within_family']:,}"),
+        *((REASONS[reason], f"{number:,}") for reason, number in removed.items() if number),
+        ("sequences with conflicting labels", number if conflicts["rows"] else "0"),
+        ("families without a test sequence", f"{manifest['families_without_test']:,}"),
+        ("verified", "passed" if manifest["verification"]["passed"] else "failed"),
     ]
-    if manifest["split_rule"] == "existing":
-        number = f"{removed['duplicates_across_splits']:,}"
-        lines.append(("duplicates of another split, dropped", number))
-    if removed["families_not_drawn"]:
-        lines.append(("records of families not drawn", f"{removed['families_not_drawn']:,}"))
-    kept = "in train" if manifest["split_rule"] == "random" else "in their split"
-    number = f"{conflicts['sequences']:,} in {conflicts['rows']:,} rows, kept {kept}"
-    lines.append(("sequences with conflicting labels", number if conflicts["rows"] else "0"))
-    too_few = f"{manifest['families_without_test']:,}"
-    lines.append(("families without a test sequence", too_few))
+    if not skipped["records"]:
+        del lines[2]
     return lines
+
+
+REASONS = {
+    "duplicates_within_family": "duplicates in a family, dropped",
+    "duplicates_across_splits": "duplicates of another split, dropped",
+    "conflicting": "rows with conflicting labels, dropped",
+    "families_not_drawn": "records of families not drawn",
+    "held_out_in_classes": "held-out rows whose residues a class has, dropped",
+    "duplicates_held_out": "duplicates in a held-out family, dropped",
+    "unlabelled_outside_train": "rows of unknown family in valid or test, dropped",
+    "unlabelled_in_families": "rows of unknown family whose residues a family has, dropped",
+    "duplicates_unlabelled": "duplicates of unknown family, dropped",
+}
+"""What each reason for which rows are removed is called."""
+
+
+def _quantiles(lengths: NDArray[np.int64]) -> dict[str, float]:
+    """How long the kept sequences are, in residues."""
+    low, quarter, median, three_quarters, high = np.quantile(lengths, (0, 0.25, 0.5, 0.75, 1))
+    return {
+        "min": int(low),
+        "quarter": float(quarter),
+        "median": float(median),
+        "mean": float(lengths.mean()),
+        "three_quarters": float(three_quarters),
+        "max": int(high),
+    }
+
+
+def _size_groups(num_train: NDArray[np.int64]) -> dict[str, int]:
+    """How many families have so many training sequences."""
+    groups = {}
+    for first, last in SIZE_BINS:
+        name = f"{first}" if last == first else f"{first}-{last}" if last else f"{first}+"
+        is_inside = (num_train >= first) & (num_train <= (last or num_train.max()))
+        groups[name] = int(is_inside.sum())
+    return groups
+
+
+def _count_conflicts(columns: Columns, allocation: Allocation) -> dict[str, int]:
+    """How many sequences stand in several families, and in how many rows."""
+    rows = allocation.rows[allocation.is_conflicting]
+    high, low = columns.halves()
+    distinct = np.unique(np.stack([high[rows], low[rows]]), axis=1).shape[1] if len(rows) else 0
+    return {"sequences": distinct, "rows": len(rows)}

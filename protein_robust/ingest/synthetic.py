@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from protein_robust.alphabet import STANDARD_RESIDUES
 from protein_robust.ingest.lg import ReplacementModel, lg_model
 from protein_robust.ingest.options import EXAMPLE
-from protein_robust.ingest.records import Record
+from protein_robust.ingest.records import Block, FamilyFacts
 
 _CLAN_SIZES = (3, 2, 1)
 _LETTERS = np.frombuffer(STANDARD_RESIDUES.encode(), dtype=np.uint8)
@@ -83,36 +83,40 @@ class _Process:
         return float(self.rng.lognormal(-(sigma**2) / 2, sigma))
 
 
-def synthetic_records(options: SyntheticOptions = _DEFAULT_OPTIONS) -> Iterator[Record]:
-    """Generate families, clan by clan, as records of a source called ``example``.
+def synthetic_blocks(options: SyntheticOptions = _DEFAULT_OPTIONS) -> Iterator[Block]:
+    """Generate families, clan by clan, as blocks of a source called ``example``.
 
     Args:
         options: how many, how long, how far apart.
 
     Yields:
-        One record for each member, such as ``syn1_0007/1-133`` of family ``SF00001.1``.
+        One block for each family, such as ``SF00001.1`` with ``syn1_0007/1-133`` among its rows.
     """
     process = _Process(lg_model(), options, np.random.default_rng(options.seed))
-    line = 0
+    num_before = 0
     for clan, families in _clans(options.num_families):
         length = round(options.mean_length * process.spread(0.4))
         ancestor = _fresh_sites(max(options.min_length, length), process)
         for family in families:
             root = _evolve(ancestor, options.family_divergence, process=process)
             size = max(2, round(options.mean_members * process.spread(0.3)))
-            for member, lineage in enumerate(_members(root, size, process=process), start=1):
-                line += 1
-                sequence = _LETTERS[lineage.residues].tobytes().decode()
-                yield Record(
-                    f"syn{family}_{member:04d}/1-{len(sequence)}",
-                    sequence,
-                    f"SF{family:05d}.1",
-                    f"synthetic_{family}",
-                    clan,
-                    None,
-                    EXAMPLE,
-                    line,
-                )
+            letters = [
+                _LETTERS[lineage.residues].tobytes()
+                for lineage in _members(root, size, process=process)
+            ]
+            accession = f"SF{family:05d}.1"
+            yield Block(
+                path=EXAMPLE,
+                lines=range(num_before + 1, num_before + size + 1),
+                names=[
+                    f"syn{family}_{member:04d}/1-{len(sequence)}"
+                    for member, sequence in enumerate(letters, start=1)
+                ],
+                letters=letters,
+                families=[accession] * size,
+                facts={accession: FamilyFacts(family_id=f"synthetic_{family}", clan=clan)},
+            )
+            num_before += size
 
 
 def _clans(num_families: int) -> Iterator[tuple[str | None, range]]:

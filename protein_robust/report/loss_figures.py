@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from protein_robust.losses import Loss, ProSelfLC
+from protein_robust.report.drawing import add_caption, finish_axis
 from protein_robust.report.figures import PALETTE, loss_styles
 from protein_robust.report.loss_curves import logits_at, loss_curves, needs_more
 
@@ -61,7 +61,7 @@ def loss_shapes(
     axes = figure.subplots(1, 3)
     for axis, (column, title, label) in zip(axes, _SHAPES, strict=True):
         _draw_shapes(axis, curves, column, styles)
-        _finish(axis, title=title, x=P_LABEL, y=label)
+        finish_axis(axis, title=title, x=P_LABEL, y=label)
     shown = curves["factor"].clip(*FACTOR_LIMITS)
     axes[2].set_ylim(shown.min() - 0.1, shown.max() + 0.1)
     notes = [
@@ -72,7 +72,7 @@ def loss_shapes(
     left_out = [name for name, loss in losses.items() if needs_more(loss)]
     if left_out:
         notes.append(f"Left out, as they need a memory or a teacher: {', '.join(left_out)}.")
-    _caption(figure, notes)
+    add_caption(figure, notes)
     _legend(figure, axes[0])
     return figure
 
@@ -105,7 +105,7 @@ def emphasis_densities(
         axis.plot(points, _normalised(density, points), color=colour, linestyle=line, label=label)
         mode = np.array([density.mode])
         axis.plot(mode, _normalised(density, mode), "o", color=colour, clip_on=False)
-    _finish(axis, title="Emphasis density", x=P_LABEL, y="weight / integral of the weight")
+    finish_axis(axis, title="Emphasis density", x=P_LABEL, y="weight / integral of the weight")
     axis.set_xlim(0, 1)
     axis.set_ylim(bottom=0)
     handles, labels = axis.get_legend_handles_labels()
@@ -143,19 +143,19 @@ def trust_over_time(
     axes = figure.subplots(1, 3)
     in_model = [loss.global_trust(time) for time in times]
     axes[0].plot(times, in_model, color=PALETTE[0])
-    _finish(axes[0], title="Trust in the model", x="progress of the training", y="g(t)")
+    finish_axis(axes[0], title="Trust in the model", x="progress of the training", y="g(t)")
     for classes, colour in zip(dict.fromkeys((2, num_classes)), PALETTE, strict=False):
         points = np.linspace(1 / classes, 1 - 1e-9, 201)
         local = _trust(loss, points, classes, progress=0.5)["local_trust"]
         axes[1].plot(points, local, color=colour, label=f"{classes} classes")
-    _finish(axes[1], title="Trust in a prediction", x="largest probability, max p", y="l(p)")
+    finish_axis(axes[1], title="Trust in a prediction", x="largest probability, max p", y="l(p)")
     labels = {f"max p = {confidence:g}": confidence for confidence in confidences}
     for place, (label, (colour, line)) in enumerate(loss_styles(labels).items()):
         trust = [_trust(loss, [labels[label]], num_classes, progress=t)["trust"][0] for t in times]
         look = {"color": colour, "linestyle": line, "linewidth": _width(place)}
         axes[2].plot(times, trust, label=label, **look)
     title = f"Trust over time, {num_classes} classes"
-    _finish(axes[2], title=title, x="progress of the training", y="eps = g(t) l(p)")
+    finish_axis(axes[2], title=title, x="progress of the training", y="eps = g(t) l(p)")
     for axis in axes:
         axis.set_ylim(-0.03, 1.03)
     for axis in axes[1:]:
@@ -200,7 +200,7 @@ def label_probability_histogram(frame: pd.DataFrame, *, num_bins: int = 20) -> F
         is_lowest, is_leftmost = place + num_columns >= len(groups), place % num_columns == 0
         x = P_LABEL if is_lowest else ""
         y = "share of the labels of its kind" if is_leftmost else ""
-        _finish(axis, title=str(loss), x=x, y=y)
+        finish_axis(axis, title=str(loss), x=x, y=y)
         axis.tick_params(labelbottom=True)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axis in axes[len(groups) :]:
@@ -259,23 +259,6 @@ def _draw_histogram(axis: Axes, part: pd.DataFrame, num_bins: int) -> None:
         shares = heights / max(heights.sum(), 1.0)
         axis.stairs(shares, edges, color=colour, fill=True, alpha=0.4, label=name)
         axis.stairs(shares, edges, color=colour)
-
-
-def _finish(axis: Axes, *, title: str, x: str, y: str) -> None:
-    """Name the axes, and leave out what carries no information."""
-    axis.set_title(title, loc="left", fontsize=10)
-    axis.set_xlabel(x, fontsize=9)
-    axis.set_ylabel(y, fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="0.9")
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=8)
-
-
-def _caption(figure: Figure, notes: Sequence[str]) -> None:
-    """Say above the panels what to know of them."""
-    lines = [textwrap.fill(note, 150) for note in notes]
-    figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left", color="0.3")
 
 
 def _legend(figure: Figure, axis: Axes) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from protein_robust.atomic import replace_file
 from protein_robust.losses import Loss
+from protein_robust.report.drawing import new_stem, save_figures
 from protein_robust.report.figures import (
     loss_styles,
     method_comparison,
@@ -23,7 +22,6 @@ from protein_robust.report.loss_figures import label_probability_histogram, loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 110
 HISTOGRAMS = {"train/clean_histogram": False, "train/noisy_histogram": True}
 """Columns of a history with counts of p_y over equal bins of [0, 1]; whether of wrong labels."""
 
@@ -46,7 +44,6 @@ def write_figures(
     Returns:
         The files: each figure as ``.png`` and ``.svg``, ``method_comparison`` first.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     styles = loss_styles([*results["loss"], *history["loss"]])
     comparison = method_comparison(results, styles=styles)
     figures = {} if comparison is None else {"method_comparison": comparison}
@@ -57,13 +54,10 @@ def write_figures(
     }
     for name, of_name in by_noise.items():
         for noise, figure in of_name.items():
-            figures[_new_name(f"{name}_{noise}", figures)] = figure
+            figures[new_stem(f"{name}_{noise}", figures)] = figure
     if losses and not all(needs_more(loss) for loss in losses.values()):
         figures["loss_shapes"] = loss_shapes(losses)
-    written = []
-    for name, figure in figures.items():
-        written += [_save(figure, folder / f"{name}.png"), _save(figure, folder / f"{name}.svg")]
-    return written
+    return save_figures(figures, folder)
 
 
 def _histograms(history: pd.DataFrame) -> dict[str, Figure]:
@@ -85,23 +79,3 @@ def _histograms(history: pd.DataFrame) -> dict[str, Figure]:
             frame = pd.DataFrame(rows, columns=columns)
             figures[str(noise)] = label_probability_histogram(frame)
     return figures
-
-
-def _new_name(name: str, taken: Iterable[str]) -> str:
-    """Make a file name of words and underscores that is not taken yet."""
-    stem = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")
-    made, number = stem, 2
-    while made in set(taken):
-        made, number = f"{stem}_{number}", number + 1
-    return made
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    """Write a figure so that the same values give the same bytes."""
-    import matplotlib as mpl
-
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    with mpl.rc_context({"svg.hashsalt": path.name}):
-        return replace_file(
-            path, lambda partial: figure.savefig(partial, dpi=DPI, metadata=metadata)
-        )

@@ -110,9 +110,7 @@ def load_data(run: PlannedRun) -> RunData:
     if rule.kind != "none":
         whole = draw_crops(datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0))
         crops["test_whole"] = whole
-    return RunData(
-        datasets, clean_label, noise.labels, noise.added, crops, rule, families, device
-    )
+    return RunData(datasets, clean_label, noise.labels, noise.added, crops, rule, families, device)
 
 
 def read_split(

@@ -21,7 +21,7 @@ from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.stores import Experiment, connect, is_reachable, sqlite_path
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
     from mlflow.tracking import MlflowClient
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -180,11 +180,7 @@ class TrainingRun:
             self._client.log_batch(self._id, metrics=points[start : start + METRICS_PER_BATCH])
 
     def _log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(name, digest, source_type="local", source=json.dumps({"uri": source}))
-        tags = [InputTag("mlflow.data.context", context)]
-        self._client.log_inputs(self._id, [DatasetInput(dataset, tags)])
+        self._client.log_inputs(self._id, dataset_inputs(name, digest, source, context))
 
 
 def start_run(
@@ -214,6 +210,24 @@ def start_run(
     all_tags = {**source_tags(), "stage": "train", **tags}
     run._attempt(lambda: run._open(name, params, all_tags, run_id))
     return run
+
+
+def dataset_inputs(name: str, digest: str, source: str, context: str) -> list[DatasetInput]:
+    """Describe a data set as MLflow's inputs of a run.
+
+    Args:
+        name: shown in the list of runs.
+        digest: up to 36 characters.
+        source: the dataset folder.
+        context: what it was used for.
+
+    Returns:
+        One input.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(name, digest, source_type="local", source=json.dumps({"uri": source}))
+    return [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
 
 
 def _nothing() -> None:

@@ -37,7 +37,7 @@ def study_links(
 
     Returns:
         Addresses by name: ``charts`` and ``runs``, in the view that `save_view` saved; with a
-        summary also ``table`` and ``figures``.
+        summary also ``table``, ``figures`` and ``data``, its data card.
     """
     experiment = f"{pages.rstrip('/')}/#/experiments/{experiment_id}"
     page = f"{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view_key(study)}"
@@ -46,7 +46,23 @@ def study_links(
         summary = f"{experiment}/runs/{summary_id}/artifacts"
         links["table"] = f"{summary}/table.html?workflowType=machine_learning"
         links["figures"] = f"{summary}/method_comparison.png?workflowType=machine_learning"
+        links["data"] = f"{summary}/data/data_card.md?workflowType=machine_learning"
     return links
+
+
+def data_link(experiment_id: str, run_id: str, *, pages: str = LOCAL_PAGES) -> str:
+    """Give a link to the data card that `log_data_card` logged.
+
+    Args:
+        experiment_id: MLflow's identifier.
+        run_id: the run of the data set.
+        pages: where the server that shows the store listens.
+
+    Returns:
+        The address.
+    """
+    run = f"{pages.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{run}/artifacts/data_card.md?workflowType=machine_learning"
 
 
 def list_studies(uri: str) -> list[tuple[str, str]]:

@@ -39,7 +39,8 @@ def log_summary(
         study: its name; the run is tagged ``study`` and ``kind=summary``.
         tables: frames with flat columns by name, for MLflow's table view.
         figures: PNG files; each becomes an image card and a file.
-        files: CSV, Markdown and other files to be kept at the root.
+        files: CSV, Markdown and other files to be kept at the root; a folder is kept under its
+            name, as ``data`` with the data card and the figures of the data.
         note: Markdown description of the run.
 
     Returns:
@@ -61,7 +62,7 @@ def log_summary(
             client.delete_run(run_id_before)
     except Exception as error:  # noqa: BLE001  the same tables and figures lie in the results folder
         _log.warning("tracking stopped: the summary of %s is not in MLflow: %s", study, error)
-        _discard(experiment, run_id)
+        discard_run(experiment, run_id)
         return None
     save_view(experiment, study)
     return run_id
@@ -79,14 +80,20 @@ def _fill(
     for name, frame in tables.items():
         # MLflow looks for columns of objects, and pandas 3 warns where those are of its text type.
         client.log_table(run_id, frame.astype(object), f"{name}.json")
-    copy_files(client, run_id, [*files, *figures])
+    for path in (*files, *figures):
+        copy_files(client, run_id, [path], path.name if path.is_dir() else None)
     show_images(client, run_id, figures)
 
 
-def _discard(experiment: Experiment, run_id: str | None) -> None:
-    """Remove what is there of a summary that failed, so that the one before stays the only one."""
+def discard_run(experiment: Experiment, run_id: str | None) -> None:
+    """Remove what is there of a run that failed, so that the one before it stays the only one.
+
+    Args:
+        experiment: where it is.
+        run_id: the run; None where there is none.
+    """
     if run_id is not None and is_reachable(experiment.uri):
-        # Where even this fails, the next summary that succeeds replaces both.
+        # Where even this fails, the next one that succeeds replaces both.
         with contextlib.suppress(Exception):
             connect(experiment.uri).delete_run(run_id)
 

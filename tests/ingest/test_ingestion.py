@@ -1,6 +1,12 @@
 import gzip
+import hashlib
 import random
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +14,8 @@ import pytest
 from protein_robust.errors import InputError
 from protein_robust.ingest import (
     EXAMPLE,
+    OTHER_SPLITS,
+    SPLITS,
     IngestOptions,
     Source,
     describe,
@@ -18,52 +26,80 @@ from protein_robust.ingest import (
     read_sequences,
 )
 
+HEADER = "name,family,sequence"
+LETTERS = "ACDEFGHIKLMN"
+
 
 def rows(num_families: int = 3, size: int = 10) -> list[str]:
     """Lines of a table; every sequence is another number in letters."""
-    digits = "ACDEFGHIKL"
     return [
-        f"f{family}n{i:02d},F{family},M{digits[family]}{digits[i % 10]}{'W' * (i // 10)}"
+        f"f{family}n{i:02d},F{family},M{LETTERS[family]}{LETTERS[i % 10]}{'W' * (i // 10)}"
         for family in range(num_families)
         for i in range(size)
     ]
 
 
-def write(path: Path, lines: list[str], header: str = "name,family,sequence") -> Source:
+def write(path: Path, lines: list[str], header: str = HEADER) -> Source:
     path.write_text("\n".join([header, *lines]) + "\n")
     return Source(path)
+
+
+def run(*sources: Source, output: Path, **options: Any) -> dict[str, Any]:
+    return ingest(list(sources), output, options=IngestOptions(**options))
 
 
 def entries(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def names(folder: Path, split: str) -> list[str]:
+    found: list[str] = read_sequences(folder, split)["sequence_name"].to_pylist()
+    return found
+
+
+def check_sum(manifest: dict[str, Any]) -> None:
+    kept = sum(manifest["counts"][split] for split in (*SPLITS, *OTHER_SPLITS))
+    assert manifest["counts"]["records"] == kept + sum(manifest["removed"].values())
+    assert manifest["verification"]["passed"]
+
+
 def test_a_table_becomes_a_dataset_folder(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows())
     manifest = ingest([source], tmp_path / "out")
     assert manifest == read_manifest(tmp_path / "out")
-    counts = {"records": 30, "families": 3, "train": 24, "valid": 3, "test": 3, "residues": 90}
-    assert manifest["counts"] == counts
+    assert manifest["counts"] == {
+        "records": 30, "families": 3, "clans": 0, "train": 24, "valid": 3, "test": 3,
+        "unlabelled": 0, "heldout": 0, "heldout_families": 0, "residues": 90, "aligned": 0,
+    }  # fmt: skip
     assert manifest["split_rule"] == "random"
     assert not manifest["is_synthetic"]
     assert read_families(tmp_path / "out").to_pylist()[1] == {
-        "family_accession": "F1", "family_id": None, "clan": None,
-        "num_train": 8, "num_valid": 1, "num_test": 1,
+        "family_accession": "F1", "family_id": None, "description": None, "family_type": None,
+        "clan": None, "gathering": None, "num_train": 8, "num_valid": 1, "num_test": 1,
     }  # fmt: skip
     table = read_sequences(tmp_path / "out", "test")
     assert table["label"].to_pylist() == [0, 1, 2]
     assert table["family_accession"].to_pylist() == ["F0", "F1", "F2"]
+    check_sum(manifest)
+    assert entries(tmp_path) == ["a.csv", "out"]
 
 
-@pytest.mark.parametrize("header", ["name,family,sequence", "name,family,sequence,split"])
-def test_the_dataset_does_not_depend_on_the_order_of_rows(tmp_path: Path, header: str) -> None:
-    lines = rows(4, 12)
-    if header.endswith("split"):
-        lines = [f"{line},{('train', 'dev', 'test')[i % 3]}" for i, line in enumerate(lines)]
+@pytest.mark.parametrize("split", ["", "dev"])
+@pytest.mark.parametrize("conflicts", ["keep", "drop"])
+def test_the_dataset_does_not_depend_on_the_order_of_rows(
+    tmp_path: Path, split: str, conflicts: str
+) -> None:
+    lines = [*rows(4, 12), "c,F0,MWWW", "d,F1,MWWW", "c,F1,MWWW", "h,F3,MAC", "u,?,YY", "v,?,YY"]
+    header = HEADER
+    if split:
+        lines = [f"{line},{('train', split, 'test')[i % 3]}" for i, line in enumerate(lines)]
+        header += ",split"
     shuffled = random.Random(0).sample(lines, len(lines))
-    first = ingest([write(tmp_path / "a.csv", lines, header)], tmp_path / "one")
-    second = ingest([write(tmp_path / "a.csv", shuffled, header)], tmp_path / "two")
+    options = {"unknown": "?", "hold_out_families": ("F3",), "conflicts": conflicts}
+    first = run(write(tmp_path / "a.csv", lines, header), output=tmp_path / "one", **options)
+    second = run(write(tmp_path / "a.csv", shuffled, header), output=tmp_path / "two", **options)
     assert first["digest"] == second["digest"]
+    check_sum(first)
 
 
 def test_three_files_keep_their_splits(tmp_path: Path) -> None:
@@ -74,8 +110,26 @@ def test_three_files_keep_their_splits(tmp_path: Path) -> None:
     ]
     manifest = ingest(sources, tmp_path / "out")
     assert manifest["split_rule"] == "existing"
-    assert [manifest["counts"][split] for split in ("train", "valid", "test")] == [10, 10, 10]
+    assert [manifest["counts"][split] for split in SPLITS] == [10, 10, 10]
     assert [source["split"] for source in manifest["sources"]] == ["train", "valid", "test"]
+
+
+def test_without_validation_a_part_of_train_is_taken(tmp_path: Path) -> None:
+    one = write(tmp_path / "train.csv", rows(2, 20))
+    two = write(tmp_path / "test.csv", ["x,F0,MYY", "y,F1,MYYY"])
+    sources = Source(one.path, "train"), Source(two.path, "test")
+    manifest = run(*sources, output=tmp_path / "out", valid_fraction=0.2)
+    assert [manifest["counts"][split] for split in SPLITS] == [32, 8, 2]
+    assert names(tmp_path / "out", "test") == ["x", "y"]
+
+
+def test_splits_of_a_source_can_be_divided_anew(tmp_path: Path) -> None:
+    lines = [f"{line},{'test' if i % 2 else 'train'}" for i, line in enumerate(rows())]
+    source = write(tmp_path / "a.csv", lines, HEADER + ",split")
+    anew = run(source, output=tmp_path / "out", split="random")
+    without = ingest([write(tmp_path / "b.csv", rows())], tmp_path / "other")
+    assert anew["split_rule"] == "random"
+    assert anew["digest"] == without["digest"]
 
 
 def test_letters_duplicates_and_conflicts_are_counted(tmp_path: Path) -> None:
@@ -84,17 +138,26 @@ def test_letters_duplicates_and_conflicts_are_counted(tmp_path: Path) -> None:
     assert manifest["letters"] == {
         "rare": {"B": 1, "X": 3}, "lower_case": 4, "gaps": 2, "stops": 1
     }  # fmt: skip
-    assert manifest["removed"] == {
-        "duplicates_within_family": 1, "duplicates_across_splits": 0, "families_not_drawn": 0
-    }  # fmt: skip
+    removed = {reason: number for reason, number in manifest["removed"].items() if number}
+    assert removed == {"duplicates_within_family": 1}
     assert manifest["conflicts"] == {"sequences": 1, "rows": 2}
     conflicts = pq.read_table(tmp_path / "out" / "conflicts.parquet").to_pylist()
     assert [(row["sequence_name"], row["split"]) for row in conflicts] == [
         ("y", "train"),
         ("x", "train"),
     ]
-    kept = sum(manifest["counts"][split] for split in ("train", "valid", "test"))
-    assert manifest["counts"]["records"] == kept + sum(manifest["removed"].values())
+    check_sum(manifest)
+
+
+def test_conflicts_can_be_dropped(tmp_path: Path) -> None:
+    lines = [*rows(), "y,F0,MACX", "x,F1,MACX", "w,F1,MACB"]
+    source = write(tmp_path / "a.csv", lines)
+    manifest = run(source, output=tmp_path / "out", conflicts="drop")
+    assert manifest["removed"]["conflicting"] == 2
+    assert manifest["conflicts"] == {"sequences": 0, "rows": 0}
+    assert "conflicts.parquet" not in manifest["files"]
+    assert not {"x", "y"} & set(read_sequences(tmp_path / "out")["sequence_name"].to_pylist())
+    check_sum(manifest)
 
 
 def test_a_family_of_one_stays_in_train_and_is_counted(tmp_path: Path) -> None:
@@ -106,23 +169,29 @@ def test_a_family_of_one_stays_in_train_and_is_counted(tmp_path: Path) -> None:
 
 def test_families_are_drawn(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows(8))
-    manifest = ingest([source], tmp_path / "out", options=IngestOptions(num_families=3))
+    manifest = run(source, output=tmp_path / "out", num_families=3)
     assert manifest["counts"]["families"] == 3
     assert manifest["removed"]["families_not_drawn"] == 50
+    check_sum(manifest)
+
+
+def seed_text(num_families: int = 2, size: int = 12) -> str:
+    return "".join(
+        f"# STOCKHOLM 1.0\n#=GF ID   f{k}\n#=GF AC   PF0000{k}.{k + 1}\n#=GF CL   CL000{k}\n"
+        + "".join(f"r{i}/1-3   M{LETTERS[i]}{'-' * k}{LETTERS[k]}\n" for i in range(size))
+        + "//\n"
+        for k in range(num_families)
+    )
 
 
 def test_stockholm_gives_names_and_clans(tmp_path: Path) -> None:
-    text = "".join(
-        f"# STOCKHOLM 1.0\n#=GF ID   f{k}\n#=GF AC   PF{k}\n#=GF CL   CL{k}\n"
-        + "".join(f"r{i}/1-2   M{'ACDEFGHIKLMN'[i]}{'-' * k}{'AC'[k]}\n" for i in range(12))
-        + "//\n"
-        for k in range(2)
-    )
-    (tmp_path / "any.gz").write_bytes(gzip.compress(text.encode()))
-    ingest([Source(tmp_path / "any.gz")], tmp_path / "out")
+    (tmp_path / "any.gz").write_bytes(gzip.compress(seed_text().encode()))
+    manifest = ingest([Source(tmp_path / "any.gz")], tmp_path / "out")
     families = read_families(tmp_path / "out")
     assert families["family_id"].to_pylist() == ["f0", "f1"]
-    assert families["clan"].to_pylist() == ["CL0", "CL1"]
+    assert families["clan"].to_pylist() == ["CL0000", "CL0001"]
+    assert manifest["counts"]["clans"] == 2
+    assert manifest["counts"]["aligned"] == 24
 
 
 def test_a_dataset_can_be_read_again_with_its_splits(tmp_path: Path) -> None:
@@ -132,6 +201,7 @@ def test_a_dataset_can_be_read_again_with_its_splits(tmp_path: Path) -> None:
     assert second["counts"] == first["counts"]
 
 
+@pytest.mark.slow
 def test_the_example_is_called_synthetic(tmp_path: Path) -> None:
     manifest = ingest([Source(EXAMPLE)], tmp_path / "out")
     assert manifest["is_synthetic"]
@@ -149,6 +219,292 @@ def test_progress_ends_with_everything(tmp_path: Path) -> None:
     assert told == sorted(told)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.seed"])
+def test_broken_records_are_skipped_counted_and_listed(tmp_path: Path, name: str) -> None:
+    if name == "a.csv":
+        write(tmp_path / name, [*rows(), "bad,F0,M1", ",F0,MYY", "worse,,MK"])
+        lines, num_rows, num_good = [32, 34], 2, 31
+    else:
+        broken = "# STOCKHOLM 1.0\n#=GF AC   PF9.1\nx/1-2 MK\ny/1-2 MKV\nz/1-2 ML\n//\n"
+        (tmp_path / name).write_text(seed_text(1) + broken + seed_text(3)[len(seed_text(1)) :])
+        lines, num_rows, num_good = [21], 3, 36
+    source = Source(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}:\d+: Expected"):
+        ingest([source], tmp_path / "out")
+    manifest = run(source, output=tmp_path / "out", on_bad_record="skip")
+    assert manifest["counts"]["records"] == num_good
+    assert (manifest["skipped"]["records"], manifest["skipped"]["rows"]) == (len(lines), num_rows)
+    found = pq.read_table(tmp_path / "out" / "skipped.parquet").to_pylist()
+    assert sorted(row["line"] for row in found) == lines
+    assert found == manifest["skipped"]["first"]
+    assert {row["path"] for row in found} == {str(source.path)}
+    card = (tmp_path / "out" / "data_card.md").read_text()
+    assert all(f"`{source.path}:{line}` " in card for line in lines)
+    check_sum(manifest)
+
+
+def test_of_many_skipped_records_the_manifest_has_the_first(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.csv", [*rows(), *(f"b{i},F0,M1" for i in range(50))])
+    manifest = run(source, output=tmp_path / "out", on_bad_record="skip")
+    assert manifest["skipped"]["records"] == 50
+    assert len(manifest["skipped"]["first"]) == 20
+    assert pq.read_metadata(tmp_path / "out" / "skipped.parquet").num_rows == 50
+
+
+def test_nothing_skipped_leaves_no_table_of_it(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.csv", rows())
+    manifest = run(source, output=tmp_path / "out", on_bad_record="skip")
+    assert manifest["skipped"] == {"records": 0, "rows": 0, "first": []}
+    assert "skipped.parquet" not in manifest["files"]
+
+
+def test_rows_of_unknown_family_stand_apart(tmp_path: Path) -> None:
+    lines = [*rows(), "u,?,MYY", "v,?,MYY", "w,?,MAA"]  # the last one F0 has too
+    manifest = run(write(tmp_path / "a.csv", lines), output=tmp_path / "out", unknown="?")
+    assert manifest["counts"]["unlabelled"] == 1
+    assert manifest["removed"]["duplicates_unlabelled"] == 1
+    assert manifest["removed"]["unlabelled_in_families"] == 1
+    (row,) = read_sequences(tmp_path / "out", "unlabelled").to_pylist()
+    assert (row["sequence_name"], row["label"], row["family_accession"]) == ("u", -1, None)
+    check_sum(manifest)
+
+
+def deeploc() -> str:
+    """20 membrane and 20 soluble proteins, a tenth of them for the test; 6 unknown ones."""
+    lines = []
+    for i, (a, b) in enumerate(product("ACDE", "FGHIK")):
+        test = " test" if i % 10 == 0 else ""
+        lines += [f">M{i} Cell.membrane-M{test}", f"M{a}{b}", f">S{i} Nucleus-S{test}", f"W{a}{b}"]
+        if i < 6:
+            lines += [f">U{i} Extracellular-U{' test' if i < 2 else ''}", f"Y{a}{b}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_deeploc_is_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "deeploc.fasta").write_text(deeploc())
+    source = Source(tmp_path / "deeploc.fasta")
+    manifest = run(source, output=tmp_path / "out", preset="deeploc")
+    counts = [manifest["counts"][split] for split in (*SPLITS, *OTHER_SPLITS)]
+    # 2 families x (18 in train, of which floor(1.8) are valid, 2 in test); 4 unknown in train
+    assert (manifest["split_rule"], counts) == ("existing", [34, 2, 4, 4, 0])
+    assert manifest["removed"]["unlabelled_outside_train"] == 2
+    assert sorted(names(tmp_path / "out", "test")) == ["M0", "M10", "S0", "S10"]
+    assert names(tmp_path / "out", "unlabelled") != []
+    families = read_families(tmp_path / "out")
+    assert families["description"].to_pylist() == ["membrane", "soluble"]
+    check_sum(manifest)
+
+
+def test_families_and_clans_are_held_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text(5))
+    source, out = Source(tmp_path / "a.seed"), tmp_path / "out"
+    manifest = run(source, output=out, hold_out_families=("PF00001",), hold_out_clans=("CL0003",))
+    assert manifest["counts"]["heldout_families"] == 2
+    assert manifest["counts"]["heldout"] == 24
+    assert manifest["options"]["hold_out_families"] == ["PF00001"]
+    table = read_sequences(out, "heldout")
+    assert set(table["family_accession"].to_pylist()) == {"PF00001.2", "PF00003.4"}
+    assert set(table["label"].to_pylist()) == {-1}
+    held_out = pq.read_table(out / "heldout_families.parquet")
+    assert held_out["family_accession"].to_pylist() == ["PF00001.2", "PF00003.4"]
+    assert not {"PF00001.2", "PF00003.4"} & set(read_families(out)["family_accession"].to_pylist())
+    check_sum(manifest)
+
+
+def test_families_are_held_out_at_random_by_the_seed(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "a.csv", rows(8)), tmp_path / "out"
+    chosen = []
+    for seed in (0, 0, 1, 2, 3):
+        run(source, output=out, hold_out_families=3, seed=seed)
+        held_out = pq.read_table(out / "heldout_families.parquet")
+        chosen.append(tuple(held_out["family_accession"].to_pylist()))
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen)) > 1
+    assert {len(found) for found in chosen} == {3}
+
+
+def clustered_text() -> str:
+    """Three families of 20 rows of 20 columns, in clusters of 10, 4, 2, 2, 1 and 1."""
+    dice = random.Random(3)
+    text = ""
+    for k in range(3):
+        lines = []
+        for cluster, size in enumerate([10, 4, 2, 2, 1, 1]):
+            # Different clusters have no letter in common in any column.
+            ancestor = "".join(LETTERS[2 * cluster + dice.randrange(2)] for _ in range(16))
+            for i in range(size):
+                row = ancestor + "".join(dice.choice("PQRSTVY") for _ in range(4))
+                row = row.replace(row[3], "-", 1).lower() if i % 2 else row
+                lines.append(f"c{cluster}_{i}/1-20 {row}")
+        dice.shuffle(lines)
+        text += f"# STOCKHOLM 1.0\n#=GF AC   PF0000{k}.1\n" + "\n".join(lines) + "\n//\n"
+    return text
+
+
+def identity(one: str, other: str) -> float:
+    pairs = list(zip(one.upper(), other.upper(), strict=True))
+    same = sum(a == b != "-" for a, b in pairs)
+    return same / min(sum(a != "-" for a, _ in pairs), sum(b != "-" for _, b in pairs))
+
+
+@pytest.mark.parametrize("conflict", [False, True])
+def test_a_clustered_split_keeps_its_bound(tmp_path: Path, conflict: bool) -> None:
+    text = clustered_text()
+    if conflict:  # of the first family's first single row, which could be in test
+        row = next(line for line in text.splitlines() if line.startswith("c4_0"))
+        text = text.replace("PF00001.1\n", f"PF00001.1\nx/1-20 {row.split()[1].upper()}\n")
+    (tmp_path / "a.seed").write_text(text)
+    out = tmp_path / "out"
+    manifest = run(
+        Source(tmp_path / "a.seed"), output=out, split="clustered", max_identity=0.5,
+        test_fraction=0.2, valid_fraction=0.1,
+    )  # fmt: skip
+    assert manifest["split_rule"] == "clustered"
+    aligned = pq.read_table(out / "alignments.parquet")["aligned_row"].to_pylist()
+    families = defaultdict(list)
+    for row, text in zip(read_sequences(out).to_pylist(), aligned, strict=True):
+        families[row["family_accession"]].append((row["split"], row["sequence_name"], text))
+    for accession, members in families.items():
+        for (split, _, one), (other_split, _, other) in product(members, members):
+            assert split == other_split or identity(one, other) <= 0.5
+        found = [split for split, _, _ in members]
+        is_changed = conflict and accession != "PF00002.1"
+        assert is_changed or (found.count("test"), found.count("valid")) == (4, 2)
+    found_identity = manifest["verification"]["identity"]
+    assert found_identity["bound"] == 0.5
+    assert found_identity["method"] == "aligned rows"
+    assert manifest["conflicts"]["rows"] == 2 * conflict
+    if conflict:
+        conflicts = pq.read_table(out / "conflicts.parquet")
+        assert conflicts["split"].to_pylist() == ["train", "train"]
+    check_sum(manifest)
+
+
+def test_two_alignments_of_one_family_cannot_be_clustered(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text())
+    (tmp_path / "b.seed").write_text(seed_text().replace("   M", "   MWW"))
+    sources = Source(tmp_path / "a.seed"), Source(tmp_path / "b.seed")
+    with pytest.raises(InputError, match=r"rows of one width in family PF00000\.1"):
+        run(*sources, output=tmp_path / "out", split="clustered")
+    check_sum(run(*sources, output=tmp_path / "out"))
+
+
+def shards(folder: Path, name: str, lines: list[str], number: int = 3) -> None:
+    folder.mkdir(parents=True)
+    for i in range(number):
+        write(folder / f"{name}-{i:05d}-of-{number:05d}", lines[i::number])
+
+
+def test_a_folder_of_shards_is_read_as_its_files(tmp_path: Path) -> None:
+    lines = rows(3, 20)
+    for split, part in {"train": lines[::2], "dev": lines[1::4], "test": lines[3::4]}.items():
+        shards(tmp_path / "random_split" / split, "data", part)
+    source, out = Source(tmp_path / "random_split"), tmp_path / "out"
+    manifest = ingest([source], out)
+    assert [manifest["counts"][split] for split in SPLITS] == [30, 15, 15]
+    assert [(Path(s["path"]).name, s["split"]) for s in manifest["sources"]] == [
+        (f"data-{i:05d}-of-00003", split) for split in SPLITS for i in range(3)
+    ]
+    assert is_current(out, [source])
+    last = tmp_path / "random_split" / "test" / "data-00002-of-00003"
+    last.write_text(last.read_text() + "x,F0,MYY\n")
+    assert not is_current(out, [source])
+    last.unlink()
+    assert not is_current(out, [source])
+    with pytest.raises(InputError, match="test: Expected all 3 shards, got 2: data-00002-of-00003"):
+        ingest([source], out)
+
+
+CLANS = "PF00000\tCL0100\tOther\tf0\tAbout zero\nPF00001\t\\N\t\\N\tg1\tAbout one\n"
+
+
+def test_a_clan_file_completes_the_families(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text(3))
+    (tmp_path / "Pfam-A.clans.tsv").write_text(CLANS)
+    clans, source, out = tmp_path / "Pfam-A.clans.tsv", Source(tmp_path / "a.seed"), tmp_path / "o"
+    manifest = run(source, output=out, clans=str(clans))
+    families = read_families(out).to_pylist()
+    assert [family["clan"] for family in families] == ["CL0100", "CL0001", "CL0002"]
+    assert [family["family_id"] for family in families] == ["f0", "f1", "f2"]
+    assert [family["description"] for family in families] == ["About zero", "About one", None]
+    assert manifest["clans"] == {
+        "families": 3, "without_entry": 1, "changed_clans": 1, "other_clan": 1,
+        "other_family_id": 1,
+    }  # fmt: skip
+    assert manifest["counts"]["clans"] == 3
+    digest = hashlib.sha256(CLANS.encode()).hexdigest()
+    assert manifest["helpers"]["clans"]["sha256"] == digest
+    card = (out / "data_card.md").read_text()
+    assert "From the file of clans: families 3, without entry 1, changed clans 1, " in card
+    run(source, output=out, clans=str(clans), hold_out_clans=("CL0100",))
+    assert set(names(out, "heldout")) == {f"r{i}/1-3" for i in range(12)}
+
+
+def test_a_dataset_is_not_current_once_the_clan_file_changed(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text(3))
+    clans, source, out = tmp_path / "clans.tsv", Source(tmp_path / "a.seed"), tmp_path / "out"
+    clans.write_text(CLANS)
+    options = IngestOptions(clans=str(clans))
+    ingest([source], out, options=options)
+    assert is_current(out, [source], options=options)
+    assert not is_current(out, [source])
+    clans.write_text(CLANS.replace("CL0100", "CL0200"))
+    assert not is_current(out, [source], options=options)
+    clans.unlink()
+    assert not is_current(out, [source], options=options)
+
+
+@pytest.mark.parametrize("word", ["-", "example"])
+@pytest.mark.parametrize("role", ["clans", "labels"])
+def test_files_that_options_name_are_files(tmp_path: Path, word: str, role: str) -> None:
+    source = write(tmp_path / "a.csv", rows())
+    options = IngestOptions(clans=word) if role == "clans" else IngestOptions(labels=word)
+    with pytest.raises(InputError, match=rf"{word}: Expected an existing file, got none there"):
+        ingest([source], tmp_path / "out", options=options)
+
+
+def test_a_table_gives_the_labels_of_a_fasta_file(tmp_path: Path) -> None:
+    fasta = "".join(f">s{i} any text\nM{'A' * i}\n" for i in range(24))
+    (tmp_path / "a.fa").write_text(fasta)
+    labels = [f"s{i},{'' if i == 3 else f'F{i % 2}'}" for i in range(30) if i != 5]
+    table = write(tmp_path / "labels.csv", labels, "name,family")
+    source, out = Source(tmp_path / "a.fa"), tmp_path / "out"
+    manifest = run(source, output=out, labels=str(table.path), unknown="")
+    assert manifest["unused_labels"] == 6
+    assert sorted(names(out, "unlabelled")) == ["s3", "s5"]
+    expected = {f"s{i}": None if i in (3, 5) else f"F{i % 2}" for i in range(24)}
+    found = read_sequences(out).to_pylist()
+    assert {row["sequence_name"]: row["family_accession"] for row in found} == expected
+    with pytest.raises(InputError, match=r"Expected a family for each name in .*, got none for"):
+        run(source, output=out, labels=str(table.path))
+
+
+STDIN = """
+import json, sys
+from protein_robust.ingest import *
+print(json.dumps(ingest([Source("-")], sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input_is_a_source(tmp_path: Path, packed: bool) -> None:
+    content = "\n".join([HEADER, *rows()]).encode()
+    sent = gzip.compress(content) if packed else content
+    out = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", STDIN, out], input=sent, check=True, capture_output=True)
+    manifest = read_manifest(out)
+    assert manifest["sources"] == [
+        {"path": "-", "sha256": hashlib.sha256(sent).hexdigest(), "num_bytes": len(sent),
+         "split": None},
+    ]  # fmt: skip
+    assert (
+        manifest["digest"] == ingest([write(tmp_path / "a.csv", rows())], tmp_path / "b")["digest"]
+    )
+    assert not is_current(out, [Source("-")])
+    assert f"| - | {len(sent)} |" in (out / "data_card.md").read_text()
+
+
 def test_a_dataset_is_current_until_something_changes(tmp_path: Path) -> None:
     source, folder = write(tmp_path / "a.csv", rows()), tmp_path / "out"
     assert not is_current(folder, [source])
@@ -159,10 +515,22 @@ def test_a_dataset_is_current_until_something_changes(tmp_path: Path) -> None:
     (folder / "families.parquet").write_bytes(b"")
     assert not is_current(folder, [source])
     ingest([source], folder)
+    (folder / "data_card.md").unlink()
+    assert not is_current(folder, [source])
+    ingest([source], folder)
     write(tmp_path / "a.csv", rows(4))
     assert not is_current(folder, [source])
     (tmp_path / "a.csv").unlink()
     assert not is_current(folder, [source])
+
+
+def test_names_to_hold_out_are_compared_with_those_of_the_manifest(tmp_path: Path) -> None:
+    source, folder = write(tmp_path / "a.csv", rows(4)), tmp_path / "out"
+    options = IngestOptions(hold_out_families=("F1",))
+    ingest([source], folder, options=options)
+    assert is_current(folder, [source], options=options)
+    other = IngestOptions(hold_out_families=("F2",))
+    assert not is_current(folder, [source], options=other)
 
 
 def test_the_folder_of_a_source_does_not_matter(tmp_path: Path) -> None:
@@ -172,16 +540,16 @@ def test_the_folder_of_a_source_does_not_matter(tmp_path: Path) -> None:
     assert is_current(tmp_path / "out", [Source(tmp_path / "moved" / "a.csv")])
 
 
-SPLIT = "name,family,sequence,split"
+SPLIT = HEADER + ",split"
 BAD_TABLES = {
-    "one family": ("name,family,sequence", rows(1), "Expected at least two families, got only F0"),
-    "small families": ("name,family,sequence", rows(3, 4), "every family is too small .* has 4 d"),
-    "illegal letter": ("name,family,sequence", [*rows(), "x,F0,MK1"], r"a\.csv:32: .* got '1' at"),
-    "no letter": ("name,family,sequence", [*rows(), "x,F0,"], r"a\.csv:32: .* got no letter"),
-    "header only": ("name,family,sequence", [], r"a\.csv: Expected rows below the header"),
+    "one family": (HEADER, rows(1), "Expected at least two families, got only F0"),
+    "small families": (HEADER, rows(3, 4), "every family is too small .* has 4 d"),
+    "illegal letter": (HEADER, [*rows(), "x,F0,MK1"], r"a\.csv:32: .* got '1' at"),
+    "no letter": (HEADER, [*rows(), "x,F0,"], r"a\.csv:32: .* got no letter"),
+    "header only": (HEADER, [], r"a\.csv: Expected rows below the header"),
     "unknown split": (SPLIT, ["x,F0,MK,fold"], r"a\.csv:2: Expected a split, one of"),
     "split missing": (SPLIT, ["x,F0,MK,train", "y,F0,ML,"], r"a\.csv:3: .*got none, though rec"),
-    "split later": (SPLIT, ["x,F0,MK,", "y,F0,ML,dev"], r"a\.csv:3: .* for none, got 'valid'"),
+    "split later": (SPLIT, ["x,F0,MK,", "y,F0,ML,dev"], r"a\.csv:3: .* for none, got 'dev'"),
     "no test": (SPLIT, ["x,F0,MK,train", "y,F1,ML,train"], "at least one test sequence, got none"),
     "not in train": (
         SPLIT,
@@ -189,11 +557,11 @@ BAD_TABLES = {
         "training sequences for each family, got none in train for 2 of 3: F1, F2",
     ),
     "two clans": (
-        "name,family,sequence,clan",
+        HEADER + ",clan",
         ["x,F0,MK,C1", "y,F0,ML,", "z,F0,MV,C2"],
         r"a\.csv:4: Expected one clan for family F0 \('C1' before\), got 'C2'",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("header", "lines", "message"), BAD_TABLES.values(), ids=BAD_TABLES.keys())
@@ -209,13 +577,13 @@ def test_a_bad_table_leaves_nothing(
 def test_no_test_fraction_is_said_to_be_the_reason(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows())
     with pytest.raises(InputError, match="got none, because `test_fraction` is 0"):
-        ingest([source], tmp_path / "out", options=IngestOptions(test_fraction=0.0))
+        run(source, output=tmp_path / "out", test_fraction=0.0)
 
 
 def test_more_families_than_there_are_cannot_be_asked_for(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows())
     with pytest.raises(InputError, match=r"`num_families` of at most 3, .*, got 4"):
-        ingest([source], tmp_path / "out", options=IngestOptions(num_families=4))
+        run(source, output=tmp_path / "out", num_families=4)
 
 
 def test_many_missing_families_are_cut_short(tmp_path: Path) -> None:
@@ -227,14 +595,14 @@ def test_many_missing_families_are_cut_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"\n\n", gzip.compress(b"")], ids=["blank", "empty gzip"])
 def test_a_file_without_records_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
-    options = IngestOptions(format="stockholm")
-    with pytest.raises(InputError, match="a: Expected at least one record, got none"):
-        ingest([Source(tmp_path / "a")], tmp_path / "out", options=options)
+    with pytest.raises(InputError, match=r"a: Expected (at least one record|a file with records)"):
+        run(Source(tmp_path / "a"), output=tmp_path / "out", format="stockholm")
+    assert entries(tmp_path) == ["a"]
 
 
 def test_options_are_checked_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`seed` of at least 0"):
-        ingest([Source(tmp_path / "none")], tmp_path / "out", options=IngestOptions(seed=-1))
+        run(Source(tmp_path / "none"), output=tmp_path / "out", seed=-1)
 
 
 def test_an_old_dataset_survives_a_failure(tmp_path: Path) -> None:
@@ -244,13 +612,10 @@ def test_an_old_dataset_survives_a_failure(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got '1'"):
         ingest([source], tmp_path / "out")
     assert read_manifest(tmp_path / "out") == before
+    assert entries(tmp_path) == ["a.csv", "out"]
 
 
 def test_a_split_cannot_come_from_two_places(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows())
     with pytest.raises(InputError, match="the split of a file or `split_column`, not both"):
-        ingest(
-            [Source(source.path, "train")],
-            tmp_path / "out",
-            options=IngestOptions(split_column="name"),
-        )
+        run(Source(source.path, "train"), output=tmp_path / "out", split_column="name")

@@ -1,21 +1,23 @@
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protein_robust.errors import InputError
 from protein_robust.ingest.splits import (
     TEST,
     TRAIN,
     VALID,
-    Allocation,
-    LabelledSequences,
-    choose_families,
-    keep_splits,
-    split_at_random,
+    Distinct,
+    Rows,
+    Sequences,
+    divide_families,
+    drop_copies,
+    random_rule,
+    valid_from_train,
 )
 
 Row = tuple[str, str, int, int]  # name, sequence, label, split
@@ -31,37 +33,69 @@ ROWS = st.lists(
 )
 
 
-def columns(rows: list[Row]) -> LabelledSequences:
-    return LabelledSequences(
-        [row[0] for row in rows],
-        [row[1] for row in rows],
+@dataclass(frozen=True)
+class Outcome:
+    distinct: Distinct
+    splits: list[int]
+
+
+def hash_of(sequence: str, seed: int) -> tuple[int, int]:
+    """Any function of the residues and the seed will do; Python's is the same in one process."""
+    return hash((sequence, seed, 1)) % 2**63, hash((sequence, seed, 2)) % 2**63
+
+
+def columns(rows: list[Row], seed: int = 0, *, with_splits: bool = False) -> Sequences:
+    halves = [hash_of(row[1], seed) for row in rows]
+
+    def names(places: Rows) -> list[tuple[bytes, ...]]:
+        return [(rows[place][0].encode(),) for place in places.tolist()]
+
+    return Sequences(
         np.array([row[2] for row in rows], dtype=np.int32),
-        np.array([row[3] for row in rows], dtype=np.int8),
+        np.array([half[0] for half in halves], dtype=np.uint64),
+        np.array([half[1] for half in halves], dtype=np.uint64),
+        names,
+        np.array([row[3] for row in rows], dtype=np.int8) if with_splits else None,
     )
 
 
-def at_random(rows: list[Row], seed: int = 0, fraction: float = 0.25) -> Allocation:
-    return split_at_random(columns(rows), seed, valid_fraction=fraction, test_fraction=fraction)
+def at_random(rows: list[Row], seed: int = 0, fraction: float = 0.25) -> Outcome:
+    data = columns(rows, seed)
+    distinct = drop_copies(data)
+    rule = random_rule(valid_fraction=fraction, test_fraction=fraction)
+    return Outcome(distinct, divide_families(data, distinct, rule).tolist())
 
 
-def content(rows: list[Row], allocation: Allocation) -> list[Row]:
-    kept = [rows[row] for row in allocation.rows]
-    return [(*row[:3], int(split)) for row, split in zip(kept, allocation.splits, strict=True)]
+def as_given(rows: list[Row]) -> Outcome:
+    data = columns(rows, with_splits=True)
+    assert data.splits is not None
+    distinct = drop_copies(data)
+    return Outcome(distinct, data.splits[distinct.rows].tolist())
+
+
+def with_valid(rows: list[Row], fraction: float = 0.25) -> Outcome:
+    data = columns([(*row[:3], row[3] or TRAIN) for row in rows], with_splits=True)
+    distinct = drop_copies(data)
+    return Outcome(distinct, valid_from_train(data, distinct, valid_fraction=fraction).tolist())
+
+
+def content(rows: list[Row], outcome: Outcome) -> list[Row]:
+    """The kept rows with their splits, in a fixed order."""
+    kept = [rows[row] for row in outcome.distinct.rows]
+    return sorted((*row[:3], int(split)) for row, split in zip(kept, outcome.splits, strict=True))
 
 
 def family(size: int, label: int = 0) -> list[Row]:
     return [(f"n{i}", "A" * (i + 1) + "CDE"[label], label, 0) for i in range(size)]
 
 
-def as_given(rows: list[Row]) -> Allocation:
-    return keep_splits(columns(rows))
+Rule = Callable[[list[Row]], Outcome]
+all_rules = pytest.mark.parametrize(
+    "rule", [at_random, as_given, with_valid], ids=["random", "existing", "valid from train"]
+)
 
 
-Rule = Callable[[list[Row]], Allocation]
-both_rules = pytest.mark.parametrize("rule", [at_random, as_given], ids=["random", "existing"])
-
-
-@both_rules
+@all_rules
 @given(rows=ROWS)
 def test_equal_sequences_never_stand_in_two_splits(rule: Rule, rows: list[Row]) -> None:
     splits = defaultdict(set)
@@ -70,7 +104,7 @@ def test_equal_sequences_never_stand_in_two_splits(rule: Rule, rows: list[Row]) 
     assert all(len(found) == 1 for found in splits.values())
 
 
-@both_rules
+@all_rules
 @given(data=st.data(), rows=ROWS)
 def test_the_order_of_the_rows_does_not_matter(
     rule: Rule, data: st.DataObject, rows: list[Row]
@@ -79,10 +113,10 @@ def test_the_order_of_the_rows_does_not_matter(
     assert content(rows, rule(rows)) == content(shuffled, rule(shuffled))
 
 
-@both_rules
+@all_rules
 @given(rows=ROWS)
 def test_every_row_is_kept_or_counted(rule: Rule, rows: list[Row]) -> None:
-    found = rule(rows)
+    found = rule(rows).distinct
     dropped = found.num_duplicates_within_family + found.num_duplicates_across_splits
     assert len(found.rows) + dropped == len(rows)
     assert len(set(found.rows.tolist())) == len(found.rows)
@@ -94,10 +128,9 @@ def test_conflicting_sequences_are_in_train(rows: list[Row]) -> None:
     families = defaultdict(set)
     for _, sequence, label, _ in rows:
         families[sequence].add(label)
-    for (_, sequence, _, split), flag in zip(
-        content(rows, found), found.is_conflicting, strict=True
-    ):
-        assert flag == (len(families[sequence]) > 1)
+    flags = found.distinct.is_conflicting
+    for row, split, flag in zip(found.distinct.rows, found.splits, flags, strict=True):
+        assert flag == (len(families[rows[row][1]]) > 1)
         assert not flag or split == TRAIN
 
 
@@ -116,14 +149,6 @@ def test_conflicting_sequences_are_in_train(rows: list[Row]) -> None:
 def test_counts_are_floors(size: int, fraction: float, counts: tuple[int, int, int]) -> None:
     splits = at_random(family(size), fraction=fraction).splits
     assert tuple(np.bincount(splits, minlength=3)) == counts
-
-
-def test_rows_stand_by_split_then_family() -> None:
-    rows = family(8, 1) + family(8, 0)
-    found = content(rows, at_random(rows))
-    keys = [(split, label) for _, _, label, split in found]
-    assert keys == sorted(keys)
-    assert {split for split, _ in keys} == {TRAIN, VALID, TEST}
 
 
 def test_the_seed_changes_the_choice() -> None:
@@ -146,7 +171,7 @@ def test_the_smallest_name_of_a_repeated_sequence_stays() -> None:
     rows = [("b", "MK", 0, 0), ("a", "MK", 0, 0), ("c", "MK", 0, 0)]
     found = at_random(rows)
     assert content(rows, found) == [("a", "MK", 0, TRAIN)]
-    assert found.num_duplicates_within_family == 2
+    assert found.distinct.num_duplicates_within_family == 2
 
 
 def test_given_splits_stay_with_test_before_valid_before_train() -> None:
@@ -161,28 +186,17 @@ def test_given_splits_stay_with_test_before_valid_before_train() -> None:
     ]
     found = as_given(rows)
     assert content(rows, found) == [
+        ("b", "MK", 1, TEST),
         ("d", "ML", 0, TRAIN),
         ("f", "MV", 0, VALID),
-        ("b", "MK", 1, TEST),
     ]
-    assert found.num_duplicates_across_splits == 3
-    assert found.num_duplicates_within_family == 1
+    assert found.distinct.num_duplicates_across_splits == 3
+    assert found.distinct.num_duplicates_within_family == 1
 
 
-def test_given_splits_must_be_there() -> None:
-    with pytest.raises(ValueError, match=r"Expected `data\.splits`, got None"):
-        keep_splits(LabelledSequences([], [], np.array([], dtype=np.int32)))
-
-
-def test_families_are_drawn_whatever_their_order() -> None:
-    accessions = [f"F{i}" for i in range(30)]
-    drawn = choose_families(accessions, 10, seed=3)
-    assert drawn == choose_families(accessions[::-1], 10, seed=3)
-    assert drawn == sorted(set(drawn))
-    assert len(drawn) == 10
-    assert drawn != choose_families(accessions, 10, seed=4)
-
-
-def test_more_families_than_there_are_cannot_be_drawn() -> None:
-    with pytest.raises(InputError, match=r"`num_families` of at most 2, the families .*, got 3"):
-        choose_families(["a", "b"], 3, seed=0)
+def test_a_part_of_train_becomes_valid_and_nothing_else_changes() -> None:
+    rows = [*family(20), ("t", "WWW", 0, TEST), *family(3, 1)]
+    found = content(rows, with_valid(rows, fraction=0.25))
+    assert [row[3] for row in found if row[2] == 0].count(VALID) == 5
+    assert ("t", "WWW", 0, TEST) in found
+    assert all(row[3] == TRAIN for row in found if row[2] == 1)

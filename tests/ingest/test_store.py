@@ -1,43 +1,75 @@
+import hashlib
 import json
-import os
-import stat
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
+from protein_robust.ingest import read_conflicts
+from protein_robust.ingest.staging import staging
 from protein_robust.ingest.store import (
+    CONFLICTS,
     FAMILIES,
     FAMILIES_SCHEMA,
+    FILES,
     SEQUENCES,
     SEQUENCES_SCHEMA,
-    check_output,
-    dataset_digest,
+    ContentDigest,
     is_complete,
     read_families,
     read_manifest,
     read_sequences,
-    write_dataset,
+    table_writer,
+    write_manifest,
+    write_table,
 )
 
 
 def tables(name: str = "a") -> dict[str, pa.Table]:
     sequences = [
-        [name, "b"], ["MK", "ML"], ["F1", "F2"], [0, 1], ["train", "test"]
-    ]  # fmt: skip
-    families = [["F1", "F2"], ["one", None], [None, "C1"], [1, 0], [0, 0], [0, 1]]
+        [name, "b", "c/4-5"],
+        ["A.1", None, None],
+        [None, None, 4],
+        [None, None, 5],
+        ["MK", "ML", "MV"],
+        ["F1", "F2", None],
+        [0, 1, -1],
+        ["train", "test", "unlabelled"],
+    ]
+    facts = [["one", None], ["d", None], [None, "Domain"], [None, "C1"], ["25.0", None]]
+    families = [["F1", "F2"], *facts, [1, 0], [0, 0], [0, 1]]
     return {
         SEQUENCES: pa.table(sequences, schema=SEQUENCES_SCHEMA),
         FAMILIES: pa.table(families, schema=FAMILIES_SCHEMA),
     }
 
 
+def write_dataset(output: Path, content: dict[str, pa.Table], **manifest: Any) -> dict[str, Any]:
+    with staging(output) as staged:
+        for name, table in content.items():
+            write_table(staged.folder, name, table)
+        whole = write_manifest(staged.folder, manifest, name=output.name)
+        staged.put()
+    return whole
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    write_dataset(tmp_path / "mine", tables(), manifest={"is_synthetic": False})
+    write_dataset(tmp_path / "mine", tables(), is_synthetic=False)
     return tmp_path / "mine"
+
+
+def digest_of(*pieces: pa.Table) -> str:
+    digest = ContentDigest()
+    for piece in pieces:
+        digest.add(piece)
+    return digest.hexdigest()
 
 
 def test_what_is_written_is_read(dataset: Path) -> None:
@@ -47,115 +79,51 @@ def test_what_is_written_is_read(dataset: Path) -> None:
     assert (manifest["kind"], manifest["name"], manifest["schema_version"]) == (
         "dataset",
         "mine",
-        1,
+        2,
     )
-    assert manifest["digest"] == dataset_digest(read_sequences(dataset), read_families(dataset))
+    assert manifest["is_synthetic"] is False
 
 
-def test_nothing_else_is_left(dataset: Path) -> None:
-    assert [path.name for path in dataset.parent.iterdir()] == ["mine"]
-    files = ["families.parquet", "manifest.json", "sequences.parquet"]
-    assert sorted(path.name for path in dataset.iterdir()) == files
+def test_the_manifest_lists_all_other_files(dataset: Path) -> None:
+    files = {path.name: path.stat().st_size for path in dataset.iterdir()}
+    del files["manifest.json"]
+    assert read_manifest(dataset)["files"] == files
+    assert list(files) != []
 
 
 def test_a_split_is_read_alone(dataset: Path) -> None:
     assert read_sequences(dataset, "test")["sequence"].to_pylist() == ["ML"]
+    assert read_sequences(dataset, "unlabelled")["sequence"].to_pylist() == ["MV"]
+    assert read_sequences(dataset, "heldout").num_rows == 0
+
+
+def test_some_columns_are_read_alone(dataset: Path) -> None:
+    table = read_sequences(dataset, "train", columns=["sequence", "label"])
+    assert table.to_pylist() == [{"sequence": "MK", "label": 0}]
 
 
 def test_an_unknown_split_cannot_be_read(dataset: Path) -> None:
-    with pytest.raises(ValueError, match="Expected `split` one of train, valid, test, got 'dev'"):
+    splits = "train, valid, test, unlabelled, heldout"
+    with pytest.raises(ValueError, match=f"Expected `split` one of {splits}, got 'dev'"):
         read_sequences(dataset, "dev")
 
 
-def test_a_dataset_is_replaced(dataset: Path) -> None:
-    write_dataset(dataset, tables("other"), manifest={})
-    assert read_sequences(dataset)["sequence_name"][0].as_py() == "other"
-    assert [path.name for path in dataset.parent.iterdir()] == ["mine"]
+def test_a_dataset_without_conflicts_gives_an_empty_table(dataset: Path) -> None:
+    assert read_conflicts(dataset).equals(SEQUENCES_SCHEMA.empty_table())
 
 
-def test_an_old_dataset_comes_back_if_the_new_one_cannot_be_put(
-    dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
-
-    def refuse_new(self: Path, target: Path) -> Path:
-        if self.name == "new":
-            raise OSError(28, "No space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_new)
-    with pytest.raises(InputError, match="Expected a folder to write, got No space left"):
-        write_dataset(dataset, tables("other"), manifest={})
-    assert read_sequences(dataset).equals(tables()[SEQUENCES])
-    assert [path.name for path in dataset.parent.iterdir()] == ["mine"]
+def test_conflicts_are_read(dataset: Path) -> None:
+    content = {**tables(), CONFLICTS: tables()[SEQUENCES].slice(1)}
+    write_dataset(dataset, content)
+    assert read_conflicts(dataset).equals(content[CONFLICTS])
 
 
-def test_a_link_stays_a_link(dataset: Path) -> None:
-    link = dataset.parent / "link"
-    link.symlink_to(dataset)
-    assert write_dataset(link, tables("other"), manifest={})["name"] == "link"
-    assert link.is_symlink()
-    assert read_sequences(dataset)["sequence_name"][0].as_py() == "other"
-
-
-def test_parents_are_made(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "a" / "b", tables(), manifest={})
-    assert (tmp_path / "a" / "b" / "manifest.json").is_file()
-
-
-def test_the_folder_has_the_usual_permissions(dataset: Path) -> None:
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE(dataset.stat().st_mode) == 0o777 & ~mask
-
-
-def test_an_empty_folder_is_used(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    write_dataset(tmp_path / "mine", tables(), manifest={})
-    assert read_manifest(tmp_path / "mine")["name"] == "mine"
-
-
-def test_a_folder_with_other_files_is_not_replaced(dataset: Path) -> None:
-    (dataset / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"a dataset folder, got a folder with 'notes\.txt' in it"):
-        check_output(dataset)
-
-
-def test_a_folder_with_another_manifest_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"kind": "noise"}')
-    with pytest.raises(InputError, match=r"got a folder without a manifest\.json of one"):
-        check_output(tmp_path)
-
-
-def test_a_folder_with_a_broken_manifest_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"got a folder without a manifest\.json of one"):
-        check_output(tmp_path)
-
-
-def test_a_file_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="or a dataset folder, got a file"):
-        check_output(tmp_path / "file")
-
-
-def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="Expected a folder to write, got"):
-        check_output(tmp_path / "file" / "mine")
-
-
-def test_a_place_without_permission_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(InputError, match="Expected a folder to write, got no permission in"):
-        check_output(tmp_path / "mine")
-
-
-def test_an_impossible_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Expected a folder to write, got File name too long"):
-        check_output(tmp_path / ("a" * 300))
+def test_a_table_may_come_in_pieces(tmp_path: Path) -> None:
+    whole = tables()[SEQUENCES]
+    with table_writer(tmp_path, SEQUENCES, whole.schema) as writer:
+        for begin in range(whole.num_rows):
+            writer.write_table(whole.slice(begin, 1))
+    assert pq.read_table(tmp_path / SEQUENCES).equals(whole)
 
 
 def test_a_folder_without_manifest_cannot_be_read(tmp_path: Path) -> None:
@@ -167,13 +135,17 @@ def test_a_folder_without_manifest_cannot_be_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", r"manifest\.json: Expected a manifest in JSON, got "),
+        ("\udcff", r"manifest\.json: Expected a manifest in JSON, got "),
         ("[]", "Expected the manifest of a dataset, got another one"),
         ('{"kind": "noise"}', "Expected the manifest of a dataset, got another one"),
-        ('{"kind": "dataset", "schema_version": 9}', "Expected schema version 1, got 9"),
+        (
+            '{"kind": "dataset", "schema_version": 1}',
+            r"Expected schema version 2 \(ingest again\), got 1",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_reported(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
+    (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=message):
         read_manifest(tmp_path)
 
@@ -198,32 +170,92 @@ def test_a_whole_folder_is_complete(dataset: Path) -> None:
     assert not is_complete(dataset, {})
 
 
+def outside(name: str) -> dict[str, Any]:
+    return {"files": {**dict.fromkeys((SEQUENCES, FAMILIES), 0), name: 0}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/hostname", "../mine/sequences.parquet", "./families.parquet", "x.parquet", "",
+     "manifest.json", "..", "sequences.parquet/"],
+)  # fmt: skip
+def test_a_manifest_that_names_other_files_is_not_complete(dataset: Path, name: str) -> None:
+    (dataset.parent / "x").touch()
+    for table in (SEQUENCES, FAMILIES):
+        (dataset / table).write_bytes(b"")
+    assert is_complete(dataset, {"files": dict.fromkeys((SEQUENCES, FAMILIES), 0)})
+    assert not is_complete(dataset, outside(name))
+
+
+@pytest.mark.parametrize("files", [None, [], [SEQUENCES, FAMILIES], "x", 3, {}, {SEQUENCES: 1}])
+def test_a_manifest_without_a_list_of_files_is_not_complete(dataset: Path, files: Any) -> None:
+    assert not is_complete(dataset, {"files": files})
+    manifest = {**read_manifest(dataset), "files": files}
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    assert read_sequences(dataset).num_rows == 3
+
+
+def test_every_file_has_a_plain_name() -> None:
+    assert all(Path(name).name == name for name in FILES)
+
+
+CELLS = st.one_of(st.none(), st.text(max_size=3))
+
+
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, st.one_of(st.none(), st.integers(-5, 999)))),
+    cuts=st.lists(st.integers(0, 9), max_size=3),
+)
+def test_the_digest_is_the_one_described(
+    rows: list[tuple[str | None, str | None, int | None]], cuts: list[int]
+) -> None:
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+    schema = pa.schema([("a", pa.string()), ("b", pa.string()), ("n", pa.int32())])
+    table = pa.table(columns, schema=schema)
+    whole = b""
+    for name, column in zip(schema.names, columns, strict=True):
+        texts = [None if cell is None else str(cell).encode() for cell in column]
+        lengths = [-1 if text is None else len(text) for text in texts]
+        whole += f"{name}\n{len(column)}\n".encode()
+        packed = b"".join(length.to_bytes(4, "little", signed=True) for length in lengths)
+        whole += hashlib.sha256(packed).digest()
+        whole += hashlib.sha256(b"".join(text or b"" for text in texts)).digest()
+    ends = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    pieces = [table.slice(a, b - a) for a, b in pairwise(ends)]
+    assert digest_of(*pieces) == hashlib.sha256(whole).hexdigest()
+
+
 def test_the_digest_is_free_of_encoding_and_chunks(tmp_path: Path) -> None:
-    whole = tables()
-    pq.write_table(whole[SEQUENCES], tmp_path / "x", compression="gzip", row_group_size=1)
-    pieces = pa.concat_tables([whole[SEQUENCES].slice(0, 1), whole[SEQUENCES].slice(1)])
-    expected = dataset_digest(whole[SEQUENCES], whole[FAMILIES])
-    assert dataset_digest(pq.read_table(tmp_path / "x"), whole[FAMILIES]) == expected
-    assert dataset_digest(pieces, whole[FAMILIES]) == expected
+    whole = tables()[SEQUENCES]
+    pq.write_table(whole, tmp_path / "x", compression="gzip", row_group_size=1)
+    pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
+    expected = digest_of(whole)
+    assert digest_of(pq.read_table(tmp_path / "x")) == expected
+    assert digest_of(pieces) == expected
+    assert digest_of(whole.slice(0, 0), whole.slice(0, 2), whole.slice(2)) == expected
 
 
 @pytest.mark.parametrize("column", SEQUENCES_SCHEMA.names)
-def test_the_digest_sees_every_column(column: str) -> None:
-    whole = tables()
-    rows = whole[SEQUENCES].to_pylist()
-    rows[0][column] = 1 if column == "label" else "c"
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_the_digest_sees_every_column(column: str, is_missing: bool) -> None:
+    rows = tables()[SEQUENCES].to_pylist()
+    other = 9 if column in ("label", "start", "end") else "x"
+    rows[2][column] = None if is_missing and rows[2][column] is not None else other
     changed = pa.Table.from_pylist(rows, schema=SEQUENCES_SCHEMA)
-    before = dataset_digest(whole[SEQUENCES], whole[FAMILIES])
-    assert dataset_digest(changed, whole[FAMILIES]) != before
+    assert digest_of(changed) != digest_of(tables()[SEQUENCES])
 
 
 def test_the_digest_sees_where_values_end() -> None:
-    whole = tables()
-    rows = whole[SEQUENCES].to_pylist()
+    rows = tables()[SEQUENCES].to_pylist()
     rows[0]["sequence"], rows[1]["sequence"] = "MKM", "L"
     changed = pa.Table.from_pylist(rows, schema=SEQUENCES_SCHEMA)
-    before = dataset_digest(whole[SEQUENCES], whole[FAMILIES])
-    assert dataset_digest(changed, whole[FAMILIES]) != before
+    assert digest_of(changed) != digest_of(tables()[SEQUENCES])
+
+
+def test_the_digest_tells_missing_from_empty() -> None:
+    schema = pa.schema([("a", pa.string())])
+    missing, empty = (pa.table([[cell]], schema=schema) for cell in (None, ""))
+    assert digest_of(missing) != digest_of(empty)
 
 
 def test_the_manifest_is_plain_text(dataset: Path) -> None:

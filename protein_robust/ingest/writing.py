@@ -1,0 +1,205 @@
+"""Write the tables of a dataset folder piece by piece: the columns, each row where it goes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from protein_robust.ingest import store
+from protein_robust.ingest.allocation import UNLABELLED, Allocation
+from protein_robust.ingest.columns import Columns
+from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
+from protein_robust.ingest.texts import Texts
+
+_PIECE_ROWS = 32_768
+"""The most rows written at a time, and so in a row group."""
+_PIECE_BYTES = 1 << 24
+"""The most bytes of text in them, but for one row."""
+
+_COORDINATES = r"/(?P<start>\d{1,9})-(?P<end>\d{1,9})$"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_tables` wrote.
+
+    Attributes:
+        digest: of the content: of ``sequences.parquet`` and ``families.parquet``.
+        coordinates: how many ``rows`` have coordinates in their name, and of how many these are
+            ``not_as_long`` as the residues.
+    """
+
+    digest: str
+    coordinates: dict[str, int]
+
+
+def write_tables(folder: Path, columns: Columns, allocation: Allocation) -> Written:
+    """Write all tables of a dataset.
+
+    Args:
+        folder: the folder, in the making.
+        columns: what was read.
+        allocation: where each row goes.
+
+    Returns:
+        What there is to know of it.
+
+    Raises:
+        OSError: if one cannot be written.
+    """
+    families = _families(columns, allocation)
+    store.write_table(folder, store.FAMILIES, families)
+    if allocation.held_out:
+        store.write_table(folder, store.HELD_OUT, _held_out(columns, allocation))
+    if columns.bad.skipped:
+        store.write_table(folder, store.SKIPPED, _skipped(columns))
+    digest = store.ContentDigest()
+    conflicts = []
+    coordinates = {"rows": 0, "not_as_long": 0}
+    accession_of = _accession_of(columns)
+    with store.table_writer(folder, store.SEQUENCES, store.SEQUENCES_SCHEMA) as writer:
+        for part in _pieces(columns.sequences, allocation):
+            table = _sequences(columns, allocation, part, accession_of=accession_of)
+            digest.add(table)
+            _count_coordinates(table, coordinates)
+            writer.write_table(table)
+            is_conflicting = allocation.is_conflicting[part]
+            if is_conflicting.any():
+                conflicts.append(table.filter(pa.array(is_conflicting)))
+    if conflicts:
+        store.write_table(folder, store.CONFLICTS, pa.concat_tables(conflicts))
+    if columns.aligned.lengths.any():
+        _write_alignments(folder, columns, allocation)
+    of_families = store.ContentDigest()
+    of_families.add(families)
+    both = digest.hexdigest() + of_families.hexdigest()
+    return Written(hashlib.sha256(both.encode()).hexdigest(), coordinates)
+
+
+def _pieces(texts: Texts, allocation: Allocation) -> Iterator[slice]:
+    """Parts of the rows whose texts are written together."""
+    ends = np.cumsum(texts.lengths[allocation.rows])
+    begin, written = 0, 0
+    while begin < len(ends):
+        last = int(np.searchsorted(ends, written + _PIECE_BYTES, side="right"))
+        end = max(begin + 1, min(last, begin + _PIECE_ROWS))
+        yield slice(begin, end)
+        begin, written = end, int(ends[end - 1])
+
+
+def _sequences(
+    columns: Columns, allocation: Allocation, part: slice, *, accession_of: pa.Array
+) -> pa.Table:
+    """Some rows of ``sequences.parquet``."""
+    rows = allocation.rows[part]
+    names = _strings(columns.names.take(rows))
+    accessions = _strings(columns.accessions.take(rows))
+    start, end = _coordinates(names)
+    codes = np.frombuffer(columns.codes, dtype=np.int32)[rows]
+    splits = pa.array((*SPLITS, *OTHER_SPLITS), pa.string())
+    return pa.table(
+        [
+            names,
+            pc.if_else(pc.equal(accessions, ""), None, accessions),
+            start,
+            end,
+            _strings(columns.sequences.take(rows)),
+            accession_of.take(pa.array(codes, mask=codes < 0)),
+            pa.array(allocation.labels[part], pa.int32()),
+            splits.take(pa.array(allocation.splits[part])),
+        ],
+        schema=store.SEQUENCES_SCHEMA,
+    )
+
+
+def _coordinates(names: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """First and last residue in the whole protein, from names such as ``A1AL94_PELPD/160-195``."""
+    found = pc.extract_regex(names, pattern=_COORDINATES)
+    start, end = (pc.struct_field(found, name).cast(pa.int32()) for name in ("start", "end"))
+    return start, end
+
+
+def _count_coordinates(table: pa.Table, counts: dict[str, int]) -> None:
+    """Add the rows that have coordinates, and those that they do not fit."""
+    spans = pc.add(pc.subtract(table["end"], table["start"]), 1)
+    counts["rows"] += len(table) - spans.null_count
+    is_other = pc.not_equal(spans, pc.binary_length(table["sequence"]))
+    counts["not_as_long"] += pc.sum(is_other).as_py() or 0
+
+
+def _write_alignments(folder: Path, columns: Columns, allocation: Allocation) -> None:
+    """Row i of ``alignments.parquet`` belongs to row i of ``sequences.parquet``."""
+    with store.table_writer(folder, store.ALIGNMENTS, store.ALIGNMENTS_SCHEMA) as writer:
+        for part in _pieces(columns.aligned, allocation):
+            texts = _strings(columns.aligned.take(allocation.rows[part]))
+            table = pa.table(
+                [pc.if_else(pc.equal(texts, ""), None, texts)], schema=store.ALIGNMENTS_SCHEMA
+            )
+            writer.write_table(table)
+
+
+def _families(columns: Columns, allocation: Allocation) -> pa.Table:
+    """``families.parquet``: row i is class i."""
+    accessions = allocation.accessions
+    inside = allocation.splits < UNLABELLED
+    labels, splits = allocation.labels[inside], allocation.splits[inside]
+    numbers = [
+        np.bincount(labels[splits == split], minlength=len(accessions))
+        for split in range(len(SPLITS))
+    ]
+    return pa.table(
+        [
+            pa.array(accessions, pa.string()),
+            *_facts(columns, accessions),
+            *(pa.array(number, pa.int32()) for number in numbers),
+        ],
+        schema=store.FAMILIES_SCHEMA,
+    )
+
+
+def _held_out(columns: Columns, allocation: Allocation) -> pa.Table:
+    """``heldout_families.parquet``: families that are no classes."""
+    codes = np.frombuffer(columns.codes, dtype=np.int32)[allocation.rows]
+    numbers = np.bincount(codes[allocation.splits > UNLABELLED], minlength=len(columns.families))
+    accessions = allocation.held_out
+    places = [columns.families[accession].code for accession in accessions]
+    return pa.table(
+        [
+            pa.array(accessions, pa.string()),
+            *_facts(columns, accessions),
+            pa.array(numbers[places], pa.int32()),
+        ],
+        schema=store.HELD_OUT_SCHEMA,
+    )
+
+
+def _skipped(columns: Columns) -> pa.Table:
+    """``skipped.parquet``: one row for each broken record."""
+    records = columns.bad.skipped
+    cells = {
+        name: [getattr(record, name) for record in records] for name in store.SKIPPED_SCHEMA.names
+    }
+    return pa.table(cells, schema=store.SKIPPED_SCHEMA)
+
+
+def _facts(columns: Columns, accessions: list[str]) -> list[pa.Array]:
+    """What is said of some families, a column for each kind of fact."""
+    facts = [columns.families[accession].facts for accession in accessions]
+    names = store.FAMILIES_SCHEMA.names[1:6]
+    return [pa.array([getattr(fact, name) for fact in facts], pa.string()) for name in names]
+
+
+def _accession_of(columns: Columns) -> pa.Array:
+    """The accession of each family code."""
+    return pa.array(list(columns.families), pa.string())
+
+
+def _strings(texts: list[bytes]) -> pa.Array:
+    """A column of texts."""
+    return pa.array(texts, pa.binary()).cast(pa.string())
