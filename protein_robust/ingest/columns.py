@@ -235,6 +235,7 @@ def _splits(
 ) -> list[int]:
     """The code of each row's split, none if there are no splits; -1 where one may be lacking."""
     if source_split is not None:
+        _require_same(block, source_split)
         words: Sequence[str] = [source_split] * len(block.names)
     else:
         words = block.splits or [""] * len(block.names)
@@ -251,3 +252,11 @@ def _splits(
             split = normalize_split(word, path=block.path, line=line)
             code_of[word] = SPLITS.index(split)
     return [code_of[word] for word in words] if has_splits else []
+
+
+def _require_same(block: Block, source_split: str) -> None:
+    """Refuse rows that say another split than was said of their file."""
+    for word, line in zip(block.splits or (), block.lines, strict=False):
+        if word and normalize_split(word, path=block.path, line=line) != source_split:
+            expected = f"split {source_split!r}, as was said of the file"
+            raise InputError(expected, repr(word), path=block.path, line=line)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from protein_robust.errors import InputError
 from protein_robust.ingest.records import FamilyFacts
 
-MAX_RECORD_BYTES = 1 << 27
+MAX_RECORD_BYTES = 1 << 26
 """Of the lines of a family. The largest of Pfam's seeds has 4,000 rows and less than 10 MB."""
-MAX_RECORD_LINES = 500_000
-MAX_LINE_BYTES = 1 << 25
+MAX_RECORD_LINES = 250_000
+MAX_LINE_BYTES = 1 << 24
 HEADER_START = b"# STOCKHOLM"
 HEADER = HEADER_START + b" 1.0"
 END = b"//"

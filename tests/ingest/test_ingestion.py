@@ -619,3 +619,10 @@ def test_a_split_cannot_come_from_two_places(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", rows())
     with pytest.raises(InputError, match="the split of a file or `split_column`, not both"):
         run(Source(source.path, "train"), output=tmp_path / "out", split_column="name")
+
+
+def test_rows_cannot_contradict_the_split_of_their_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", ["x,F0,MK,train", "y,F0,ML,dev"], SPLIT)
+    message = r"a\.csv:3: Expected split 'train', as was said of the file, got 'dev'"
+    with pytest.raises(InputError, match=message):
+        ingest([Source(tmp_path / "a.csv", "train")], tmp_path / "out")
