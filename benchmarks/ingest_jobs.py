@@ -77,17 +77,18 @@ def cpu_seconds() -> float:
 
 def ours(path: Path) -> Job:
     """Names, labels and aligned rows, as ingestion reads them."""
-    return lambda: count((block.names, block.letters) for block in read_blocks(path))
+    read = block_reader(path)
+    return lambda: count((block.names, block.letters) for block in read())
 
 
 def ours_residues(path: Path) -> Job:
     """The same, and residues: letters checked, in capitals, without gaps."""
     from protein_robust.ingest.records import BadRecords, clean_block
 
-    bad = BadRecords()
+    bad, read_blocks = BadRecords(), block_reader(path)
 
     def read() -> Iterator[Rows]:
-        for block in read_blocks(path):
+        for block in read_blocks():
             clean = clean_block(block, bad)
             assert clean is not None  # or an error would have come
             yield block.names, block.letters, clean.sequences
@@ -95,14 +96,17 @@ def ours_residues(path: Path) -> Job:
     return lambda: count(read())
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
-    """The families of a Stockholm file, one after the other."""
+def block_reader(path: Path) -> Callable[[], Iterator[Block]]:
+    """Gives the families of a Stockholm file, one after the other; all imports are done."""
     from protein_robust.ingest.files import open_source
     from protein_robust.ingest.records import BadRecords
     from protein_robust.ingest.stockholm import read_stockholm
 
-    with open_source(path) as opened:
-        yield from read_stockholm(opened.stream, str(path), bad=BadRecords())
+    def read() -> Iterator[Block]:
+        with open_source(path) as opened:
+            yield from read_stockholm(opened.stream, str(path), bad=BadRecords())
+
+    return read
 
 
 def alignio(path: Path) -> Job:

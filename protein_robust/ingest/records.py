@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from protein_robust.alphabet import GAPS, RARE_RESIDUES, RESIDUES, STANDARD_RESIDUES, STOP
 from protein_robust.errors import InputError
 
@@ -205,19 +207,26 @@ def select_rows(block: Block, rows: Sequence[int]) -> Block:
 
 def _clean(letters: Sequence[bytes]) -> tuple[list[bytes], Counter[str]] | None:
     """Sequences and counts; None if a row is bad."""
-    sequences = [row.translate(_CAPITALS, _GAPS) for row in letters]
+    # All rows at once, with line ends between them: a C call for each row would take longer.
+    joined = b"\n".join(letters)
+    cleaned = joined.translate(_CAPITALS, _GAPS)
+    sequences = cleaned.split(b"\n")
     # What is not standard is little, so everything below looks at few bytes.
-    unusual = b"".join([row.translate(None, _STANDARD) for row in sequences])
+    unusual = cleaned.translate(None, _STANDARD + b"\n")
     num_stops = unusual.count(_STOP)
     if num_stops:
         sequences = [row.removesuffix(_STOP) for row in sequences]
-    is_bad = unusual.translate(None, _RARE + _STOP) or not all(sequences)
-    if is_bad or (num_stops and any(_STOP in row for row in sequences)):
+    is_bad = (
+        bool(unusual.translate(None, _RARE + _STOP))
+        or len(sequences) != len(letters)  # a row holds a line end
+        or not all(sequences)
+        or (num_stops and any(_STOP in row for row in sequences))
+    )
+    if is_bad:
         return None
     counts: Counter[str] = Counter()
-    joined = b"".join(letters)
-    counts["gaps"] = len(joined) - sum(map(len, sequences)) - num_stops
-    counts["lower_case"] = len(joined) - len(joined.translate(None, _LOWER))
+    counts["gaps"] = len(joined) - len(cleaned)
+    counts["lower_case"] = int(np.count_nonzero(np.frombuffer(joined, np.uint8) >= ord("a")))
     counts["stops"] = num_stops
     for letter in RARE_RESIDUES:
         if number := unusual.count(letter.encode()):

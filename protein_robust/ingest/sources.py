@@ -76,8 +76,13 @@ def read_source(
         yield from ((block, 0) for block in synthetic.synthetic_blocks())
         return
     with open_source(source.path) as opened:
-        for block in _blocks(opened, str(source.path), reading):
-            yield block, opened.position
+        try:
+            for block in _blocks(opened, str(source.path), reading):
+                yield block, opened.position
+        except InputError as error:
+            if not _is_damaged(opened):
+                raise
+            reading.bad.refuse(error, num_rows=0)  # what came before the damage is there
         if opened.sha256 is not None:
             identity |= {"sha256": opened.sha256, "num_bytes": opened.position}
 
@@ -173,6 +178,15 @@ def _blocks(opened: OpenSource, path: str, reading: Reading) -> Iterator[Block]:
     if Path(path).suffix == ".parquet" or opened.head.startswith(_PARQUET_MAGIC):
         return read_parquet_table(opened.stream, path, columns=columns, bad=bad)
     return read_text_table(opened.stream, path, columns=columns, bad=bad)
+
+
+def _is_damaged(opened: OpenSource) -> bool:
+    """Whether nothing more can be read: a damaged stream says so at every later try."""
+    try:
+        opened.stream.read1(1)
+    except InputError:
+        return True
+    return False
 
 
 def _find_format(opened: OpenSource, path: str, *, options: IngestOptions) -> str:

@@ -45,10 +45,10 @@ def read_stockholm(stream: _Stream, path: str, *, bad: BadRecords) -> Iterator[B
 
     A record is broken, and lost as a whole, if it lacks its first line, its accession, its rows or
     its ``//``; has another number of rows than its ``#=GF SQ`` says, two ``#=GF`` of a kind that
-    comes once, or the accession of a record before; if rows differ in width or share a name, or
-    ``#=GS`` or ``#=GR`` name a row that is not there; if a line is none of the format's; or if it
-    is larger than the limits of `stockholm_markup`. After it, reading goes on at the next ``//`` or
-    ``# STOCKHOLM`` line.
+    comes once, or the accession of a record before; if rows differ in width or share a name; if a
+    row that is not there has an accession (``#=GS AC``), or one has two; if a line is none of the
+    format's; or if it is larger than the limits of `stockholm_markup`. After it, reading goes on at
+    the next ``//`` or ``# STOCKHOLM`` line.
 
     Args:
         stream: the bytes; an `InputError` that it raises ends the file.

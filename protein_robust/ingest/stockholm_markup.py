@@ -15,7 +15,7 @@ END = b"//"
 MARKUP = b"#"
 
 _NUM_SHOWN = 60
-_MOST_DIGITS = 10
+MOST_DIGITS = 10
 _KEPT_FEATURES = frozenset((b"ID", b"AC", b"DE", b"TP", b"CL", b"GA", b"SQ"))
 
 
@@ -57,7 +57,7 @@ class Features:
             expected = f"one '#=GF {tag.decode()}' in each family (the first is line {first})"
         elif tag == b"AC" and len(value.split()) > 1:
             expected = "one word after '#=GF AC'"
-        elif tag == b"SQ" and not (value.isdigit() and len(value) < _MOST_DIGITS):
+        elif tag == b"SQ" and not (value.isdigit() and len(value) < MOST_DIGITS):
             expected = "a number after '#=GF SQ'"
         if expected is not None:
             raise unexpected(expected, line, path=self._path, number=number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from protein_robust.errors import InputError
@@ -45,8 +44,7 @@ class Record:
         self._features = Features(path)
         self._names: dict[bytes, int] = {}
         self._letters: list[bytes] = []
-        self._accessions: dict[bytes, str] = {}
-        self._described: dict[bytes, int] = {}
+        self._accessions: dict[bytes, tuple[str, int]] = {}
         self._num_bytes = 0
         self._num_lines = 0
         self._num_more_rows = 0  # of lines beyond the limits, which are not kept
@@ -125,14 +123,18 @@ class Record:
 
     def block(self) -> Block:
         """The rows of a record without an error."""
-        found = self._accessions
-        return make_block(
-            self._features,
-            self._path,
+        assert self.accession is not None
+        found = {name: accession for name, (accession, _) in self._accessions.items()}
+        return Block(
+            path=self._path,
+            lines=list(self._names.values()),
             names=[text_of(name) for name in self._names],
             letters=self._letters,
-            lines=list(self._names.values()),
-            accessions=[found.get(name) for name in self._names] if found else None,
+            families=[self.accession] * len(self._names),
+            sequence_accessions=[found.get(name) for name in self._names] if found else None,
+            facts={self.accession: self._features.facts()},
+            is_aligned=True,
+            is_whole=True,
         )
 
     def _add_markup(self, line: bytes, number: int) -> None:
@@ -144,7 +146,6 @@ class Record:
             if len(words) < 3:
                 expected = f"'{kind.decode()} <name> <tag> <text>'"
                 raise unexpected(expected, line, path=self._path, number=number)
-            self._described.setdefault(words[1], number)
             if kind == _GS and words[2] == b"AC":
                 self._add_accession(words, number)
         elif kind.startswith(b"#=") and kind != _GC:
@@ -159,7 +160,7 @@ class Record:
         if words[1] in self._accessions:
             expected = "one '#=GS <name> AC' for each row"
             raise unexpected(expected, line, path=self._path, number=number)
-        self._accessions[words[1]] = text_of(words[3])
+        self._accessions[words[1]] = text_of(words[3]), number
 
     def _add_row(self, line: bytes, number: int) -> None:
         words = line.split(None, 1)
@@ -192,9 +193,9 @@ class Record:
         if said is not None and said[0] != self.num_rows:
             expected = f"as many rows as '#=GF SQ' says ({said[0]})"
             self._refuse(expected, f"{self.num_rows} in {self.accession}", said[1])
-        for name, number in self._described.items():
+        for name, (_, number) in self._accessions.items():
             if name not in self._names:
-                expected = "'#=GS' and '#=GR' of rows that are there"
+                expected = "'#=GS <name> AC' of rows that are there"
                 self._refuse(expected, f"{text_of(name)!r}, which is no row", number)
 
     def _refuse(self, expected: str, actual: str, number: int) -> None:
@@ -205,41 +206,3 @@ class Record:
         self.error = self.error or error
         self._letters.clear()
         self._accessions.clear()
-        self._described.clear()
-
-
-def make_block(
-    features: Features,
-    path: str,
-    *,
-    names: Sequence[str],
-    letters: Sequence[bytes],
-    lines: Sequence[int],
-    accessions: Sequence[str | None] | None,
-) -> Block:
-    """Put a record without a fault into a block.
-
-    Args:
-        features: what is known of the family, its accession among it.
-        path: the file.
-        names: of the rows, n, at least one.
-        letters: of the rows, n.
-        lines: of the rows, n.
-        accessions: of the rows' sequences, n, or None.
-
-    Returns:
-        The block.
-    """
-    accession = features.accession
-    assert accession is not None
-    return Block(
-        path=path,
-        lines=lines,
-        names=names,
-        letters=letters,
-        families=[accession] * len(names),
-        sequence_accessions=accessions,
-        facts={accession: features.facts()},
-        is_aligned=True,
-        is_whole=True,
-    )

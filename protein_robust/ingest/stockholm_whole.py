@@ -14,19 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protein_robust.errors import InputError
-from protein_robust.ingest.records import Block
-from protein_robust.ingest.stockholm_markup import HEADER, MARKUP, Features
-from protein_robust.ingest.stockholm_record import make_block
+from protein_robust.ingest.records import Block, FamilyFacts
+from protein_robust.ingest.stockholm_markup import HEADER, MARKUP, MOST_DIGITS, text_of
 
-_GF, _GS, _GC, _GR = b"#=GF ", b"#=GS", b"#=GC", b"#=GR"
+_GC, _GR = b"#=GC ", b"#=GR "
+_AC, _SQ = b"#=GF AC ", b"#=GF SQ "
+_FACTS = tuple(b"#=GF %s " % tag for tag in (b"ID", b"DE", b"TP", b"CL", b"GA"))
+"""In the order of the fields of `FamilyFacts`."""
+_KEPT_FEATURES = frozenset((_AC, _SQ, *_FACTS))
 _FIRST_IN_ROW = bytes(range(ord("0"), 256))
 """What a row may begin with here: neither markup nor ``//`` nor blanks."""
 _OTHER_FEATURES = frozenset(
     b"#=GF %s " % tag
     for tag in b"AM AU BM CC DC DR NC NE NL PI RA RC RL RM RN RT SE SM TC WK".split()
 )
-_NUM_WORDS = 3
 
 
 class _UnusualError(Exception):
@@ -95,152 +96,135 @@ def read_whole(record: RecordText, path: str, *, number: int) -> Block | None:
     Returns:
         The block; None if anything looks another way.
     """
-    num_head = len(record.firsts) - len(record.firsts.lstrip(MARKUP))
+    firsts = record.firsts
+    num_head = len(firsts) - len(firsts.lstrip(MARKUP))
     kinds = record.fourths[1:num_head]
     num_features = len(kinds) - len(kinds.lstrip(b"F"))
-    end = len(record.firsts[:-1].rstrip(MARKUP))  # of the rows, before the last markup
+    end = len(firsts[:-1].rstrip(MARKUP))  # of the rows, before the last markup
     try:
         if record.between(0, 1) != HEADER + b"\n" or end <= num_head:
             raise _UnusualError
-        features = _read_features(record, num_features + 1, path=path, number=number)
-        rows = _read_rows(record, num_head, end, number=number)
-        accessions = _read_accessions(record, num_features + 1, num_head, rows=rows)
-        rows.markup.extend(record.between(end, len(record.firsts) - 1).splitlines())
-        _check(features, rows)
-    except (InputError, UnicodeDecodeError, _UnusualError):
+        features = _read_features(record, num_features + 1)
+        names, letters, lines = _read_rows(record, num_head, end, number=number)
+        accessions = _read_accessions(record, num_features + 1, num_head, names=names)
+        _check_markup(record, end, len(firsts) - 1)
+    except (UnicodeDecodeError, _UnusualError):
         return None
-    return make_block(
-        features,
-        path,
-        names=rows.names,
-        letters=rows.letters,
-        lines=rows.lines,
-        accessions=accessions,
+    accession = text_of(features[_AC])
+    if not int(features.get(_SQ, len(names))) == len(names) == len(set(names)):
+        return None
+    return Block(
+        path=path,
+        lines=lines,
+        names=names,
+        letters=letters,
+        families=[accession] * len(names),
+        sequence_accessions=accessions,
+        facts={accession: _facts_of(features)},
+        is_aligned=True,
+        is_whole=True,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Names, letters and lines of n rows, and the markup of the record that is not taken yet."""
-
-    names: list[str]
-    letters: list[bytes]
-    lines: Sequence[int]
-    markup: list[bytes]
-
-
-def _read_features(record: RecordText, stop: int, *, path: str, number: int) -> Features:
-    """The ``#=GF`` lines, from the second on."""
-    features = Features(path)
-    for place, line in enumerate(record.between(1, stop).split(b"\n")[:-1], number + 1):
-        if line[:8] not in _OTHER_FEATURES:
-            if line[:5] != _GF:
-                raise _UnusualError
-            features.add(line, place)
+def _read_features(record: RecordText, stop: int) -> dict[bytes, bytes]:
+    """Values of the ``#=GF`` lines that are kept, from the second line on, by how these begin."""
+    lines = record.between(1, stop).split(b"\n")[:-1]
+    kept = [line for line in lines if line[:8] not in _OTHER_FEATURES]
+    features = {line[:8]: line[8:].strip() for line in kept}
+    is_plain = (
+        len(features) == len(kept)
+        and features.keys() <= _KEPT_FEATURES
+        and all(features.values())
+        and len(features.get(_AC, b"").split()) == 1
+        and features.get(_SQ, b"0").isdigit()
+        and len(features.get(_SQ, b"")) < MOST_DIGITS
+    )
+    if not is_plain:
+        raise _UnusualError
     return features
 
 
-def _read_rows(record: RecordText, start: int, stop: int, *, number: int) -> _Rows:
-    """The lines behind the head and before the last markup: rows of one layout, some markup."""
-    kinds = record.firsts[start:stop]
-    if kinds.translate(None, _FIRST_IN_ROW + MARKUP):
-        raise _UnusualError
-    others = []
-    other = record.firsts.find(MARKUP, start, stop)
-    while other >= 0:
-        others.append(other)
-        other = record.firsts.find(MARKUP, other + 1, stop)
-    text, markup = _take_out(record, start, stop, others)
-    lines = _without(range(number + start, number + stop), [number + other for other in others])
-    size, stride = len(lines), text.find(b"\n") + 1
-    column = text.rfind(b" ", 0, stride) + 1
+def _facts_of(features: dict[bytes, bytes]) -> FamilyFacts:
+    """What `_read_features` has found of a family."""
+    return FamilyFacts(*[text_of(features[tag]) if tag in features else None for tag in _FACTS])
+
+
+def _read_rows(
+    record: RecordText, start: int, stop: int, *, number: int
+) -> tuple[list[str], list[bytes], Sequence[int]]:
+    """Names, letters and numbers of the lines up to the last row; some may be ``#=GR``."""
+    text, kinds, size = record.text, record.firsts[start:stop], stop - start
+    begin, end = int(record.starts[start]), int(record.starts[stop])
+    stride = int(record.starts[start + 1]) - begin
+    column = text.rfind(b" ", begin, begin + stride) + 1
     is_matrix = (
-        column > 1
-        and len(text) == size * stride
-        and text[stride - 1 :: stride] == b"\n" * size
-        and text[column - 1 :: stride] == b" " * size
-        and len(text[column::stride].split()) == 1  # no letters begin
-        and len(text[stride - 2 :: stride].split()) == 1  # or end with a blank,
-        and b"\0" not in text  # which NumPy would drop at the end
+        not kinds.translate(None, _FIRST_IN_ROW + MARKUP)
+        and end - begin == size * stride
+        and column > begin + 1
+        and text[begin + stride - 1 : end : stride] == b"\n" * size
+        and text[column - 1 : end : stride] == b" " * size
+        and len(text[column:end:stride].split()) == 1  # no letters begin
+        and len(text[begin + stride - 2 : end : stride].split()) == 1  # or end with a blank,
+        and text.find(b"\0", begin, end) < 0  # which NumPy would drop at the end
     )
     if not is_matrix:
         raise _UnusualError
-    matrix = np.frombuffer(text, dtype=np.uint8).reshape(size, stride)
-    names = matrix[:, :column].tobytes().decode("ascii").split()
-    width = stride - 1 - column
-    letters = np.ndarray((size,), f"S{width}", text, offset=column, strides=(stride,)).tolist()
-    if len(names) != size or b" " in b"".join(letters):
+    matrix = np.ndarray((size, stride), np.uint8, text, begin)[:, : column - begin]
+    aligned = np.ndarray((size,), f"S{begin + stride - 1 - column}", text, column, (stride,))
+    lines: Sequence[int] = range(number + start, number + stop)
+    if MARKUP in kinds:
+        is_row = np.frombuffer(kinds, dtype=np.uint8) != MARKUP[0]
+        lines = list(lines)
+        for place in np.flatnonzero(~is_row)[::-1].tolist():
+            _check_markup(record, start + place, start + place + 1)
+            del lines[place]
+        matrix, aligned = matrix[is_row], aligned[is_row]
+    names = matrix.tobytes().decode("ascii").split()
+    letters: list[bytes] = aligned.tolist()
+    if len(names) != len(letters) or b" " in b"".join(letters):
         raise _UnusualError
-    return _Rows(names, letters, lines, markup)
+    return names, letters, lines
 
 
 def _read_accessions(
-    record: RecordText, start: int, stop: int, *, rows: _Rows
+    record: RecordText, start: int, stop: int, *, names: list[str]
 ) -> list[str | None] | None:
-    """Accessions of ``#=GS`` lines, one for each row in their order; None if there is no such line.
-
-    The other ``#=GS`` lines join the markup of the rows.
-    """
+    """Accessions of ``#=GS`` lines, one for each row in their order; None without such lines."""
     if start == stop:
         return None
-    others: list[int] = []
-    tag = record.between(start, start + 1).find(b" AC ") + 1
-    if stop - start != len(rows.names):
-        tags = record.starts[start:stop] + tag
+    text, num_lines = record.between(start, stop), stop - start
+    if num_lines > len(names):
+        tags = record.starts[start:stop] + text.find(b" AC ", 0, text.find(b"\n")) + 1
         letters = np.frombuffer(record.text, dtype=np.uint8)
-        others = (np.flatnonzero(letters.take(tags, mode="clip") != ord("A")) + start).tolist()
-    text, markup = _take_out(record, start, stop, others)
+        others = np.flatnonzero(letters.take(tags, mode="clip") != ord("A"))
+        text, num_lines = _without(record, start, stop, others + start), num_lines - len(others)
     words = text.decode("ascii").split()
     accessions: list[str | None] = [*words[3::4]]
     is_plain = (
-        stop - start - len(others) == len(rows.names) == len(accessions)
-        and words[1::4] == rows.names
-        and words[::4].count("#=GS") == words[2::4].count("AC") == len(accessions)
+        num_lines == len(names) == len(accessions)
+        and words[1::4] == names
+        and words[::4].count("#=GS") == words[2::4].count("AC") == num_lines
         and "#=GS" not in accessions  # so each line has four words
     )
     if not is_plain:
         raise _UnusualError
-    rows.markup.extend({line[: tag + 2] for line in markup})  # a few, once for each row
     return accessions
 
 
-def _without(places: range, others: list[int]) -> Sequence[int]:
-    """The places that are none of the others, which are sorted."""
-    if not others:
-        return places
-    kept = list(places)
-    for other in reversed(others):
-        del kept[other - places.start]
-    return kept
-
-
-def _take_out(
-    record: RecordText, start: int, stop: int, places: Sequence[int]
-) -> tuple[bytes, list[bytes]]:
-    """The lines from one to before another without some of them, and these."""
-    if not places:
-        return record.between(start, stop), []
-    begins = record.starts.take([*places, stop]).tolist()  # of what is taken out, and the end
-    ends = record.starts.take([start, *(place + 1 for place in places)]).tolist()
+def _without(record: RecordText, start: int, stop: int, places: NDArray[np.int64]) -> bytes:
+    """The ``#=GS`` lines from one to before another without some, which are no accessions."""
     text = record.text
-    lines = [text[begin:end] for begin, end in zip(begins, ends[1:], strict=False)]
-    return b"".join([text[end:begin] for end, begin in zip(ends, begins, strict=True)]), lines
+    begins = [*record.starts[places].tolist(), int(record.starts[stop])]
+    ends = [int(record.starts[start]), *record.starts[places + 1].tolist()]
+    for begin, end in zip(begins, ends[1:], strict=False):
+        words = text[begin:end].split(None, 3)
+        if len(words) < 3 or words[0] != b"#=GS" or words[2] == b"AC":
+            raise _UnusualError
+    return b"".join([text[end:begin] for end, begin in zip(ends, begins, strict=True)])
 
 
-def _check(features: Features, rows: _Rows) -> None:
-    """See that the family has an accession, its rows, no name twice, and markup of these only."""
-    distinct = set(rows.names)
-    said = features.num_rows
-    if features.accession is None or len(distinct) < len(rows.names):
-        raise _UnusualError
-    if said is not None and said[0] != len(rows.names):
-        raise _UnusualError
-    for line in rows.markup:
-        words = line.split(None, 3)
-        is_plain = words[0] == _GC or (
-            len(words) >= _NUM_WORDS
-            and words[1].decode("ascii") in distinct
-            and (words[0] == _GR or (words[0] == _GS and words[2] != b"AC"))
-        )
-        if not is_plain:
+def _check_markup(record: RecordText, start: int, stop: int) -> None:
+    """See that some lines are ``#=GC`` or ``#=GR``, these with a name and a tag."""
+    for line in record.between(start, stop).splitlines():
+        if line[:5] != _GC and not (line[:5] == _GR and len(line.split(None, 3)) > 2):
             raise _UnusualError

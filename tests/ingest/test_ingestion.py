@@ -626,3 +626,26 @@ def test_rows_cannot_contradict_the_split_of_their_file(tmp_path: Path) -> None:
     message = r"a\.csv:3: Expected split 'train', as was said of the file, got 'dev'"
     with pytest.raises(InputError, match=message):
         ingest([Source(tmp_path / "a.csv", "train")], tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "fasta"])
+def test_what_stands_before_the_end_of_a_truncated_file_is_kept(
+    tmp_path: Path, suffix: str
+) -> None:
+    letters = random.Random(0).choices("ACDEFGHIKLMNPQRSTVWY", k=90_000)
+    texts = ["".join(letters[i * 30 : i * 30 + 30]) for i in range(3000)]
+    if suffix == "csv":
+        text = "sequence,family\n" + "".join(f"{t},F{i % 3}\n" for i, t in enumerate(texts))
+    else:
+        text = "".join(f">s{i} fam=F{i % 3}\n{t}\n" for i, t in enumerate(texts))
+    whole = gzip.compress(text.encode())
+    path = tmp_path / f"a.{suffix}.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    options = IngestOptions(on_bad_record="skip", label_pattern=r"fam=(?P<family>\S+)")
+    manifest = ingest([Source(path)], tmp_path / "out", options=options)
+    assert 1000 < manifest["counts"]["records"] < 2000
+    assert [record["reason"] for record in manifest["skipped"]["first"]] == [
+        "Expected a whole gzip file, got a damaged one (it ends too early)."
+    ]
+    with pytest.raises(InputError, match=r"Expected a whole gzip file"):
+        ingest([Source(path)], tmp_path / "out", options=IngestOptions())

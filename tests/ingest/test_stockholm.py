@@ -197,6 +197,48 @@ def test_comments_are_passed_over() -> None:
     assert blocks(text)[0].letters == FIRST.letters
 
 
+OTHER_LAYOUTS = {
+    "another version": (b"1.0", b"1.1"),
+    "unknown features": (b"#=GF RT", b"#=GF XY"),
+    "markup without a tag": (b"#=GC seq_cons            .K.V..", b"#=GR A"),
+    "unknown markup": (b"#=GC seq", b"#=GX seq"),
+    "a comment between rows": (b"#=GR B", b"# GR B"),
+    "a comment before rows": (b"#=GS C_LONG/1-4     AC P3.1", b"# no accession"),
+    "an accession too few": (b"#=GS C_LONG/1-4     AC P3.1\n", b""),
+    "an accession too many": (b"DR PDB; 2abc A; 3-6;", b"AC P4.1"),
+    "an accession too many, elsewhere": (b"DR PDB; 2abc A; 3-6;", b"  AC P4.1"),
+    "accessions in another order": (b"#=GS A_HUMAN/1-4    AC P1.1\n", b""),
+    "no accession": (b"AC   PF00003.9", b"XX   PF00003.9"),
+    "a wrong number": (b"SQ   3", b"SQ   4"),
+    "another column": (b"B/3-6                    ", b"B/3-6 "),
+    "a tab": (b"B/3-6                    ", b"B/3-6                   \t"),
+    "a blank among letters": (b".KTVw.", b".KT w."),
+    "a blank for a letter": (b".KTVw.", b" KTVw."),
+    "a zero for a letter": (b".KTVw.", b".KTVw\0"),
+    "a letter of UTF-8": (b"B/3-6    ", b"\xc3\x9f/3-6   "),
+    "a name twice": (b"C_LONG/1-4               .", b"A_HUMAN/1-4              ."),
+    "a line that is no end": (b"#=GC seq", b"/\n#=GC seq"),
+    "a blank line": (b"#=GC seq", b"\n#=GC seq"),
+    "no rows": (AS_PFAM_WRITES[AS_PFAM_WRITES.index(b"A_HUMAN/1-4      ") :], b"//\n"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OTHER_LAYOUTS.values(), ids=OTHER_LAYOUTS.keys())
+def test_whatever_a_record_looks_like_it_is_read_as_line_by_line(
+    old: bytes, new: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert old in AS_PFAM_WRITES
+    text = AS_PFAM_WRITES.replace(old, new, 1)
+    whole = skipped(text)
+    monkeypatch.setattr(stockholm, "read_whole", lambda *_, **__: None)
+    assert skipped(text) == whole
+
+
+def test_markup_that_is_passed_over_may_be_of_rows_that_are_not_there() -> None:
+    text = AS_PFAM_WRITES.replace(b"#=GR B/3-6 ", b"#=GR D/3-6 ")
+    assert blocks(text.replace(b"#=GS B/3-6          DR", b"#=GS D/3-6          DR")) == [THIRD]
+
+
 def test_a_family_needs_nothing_but_an_accession_and_a_row() -> None:
     (block,) = blocks(b"# STOCKHOLM 1.0\n#=GF AC X\na\tM\n//\n")
     assert (block.names, block.letters, block.facts) == (["a"], [b"M"], {"X": FamilyFacts()})
@@ -264,8 +306,8 @@ BROKEN = {
         11,
         "Expected one '#=GS <name> AC' for each row, got '#=GS A_HUMAN/1-4 AC P1.2'",
     ),
-    "#=GS of no row": (b"#=GS B_M", b"#=GS A_M", 11, "of rows that are there, got 'A_MOUSE/3-6'"),
-    "#=GR of no row": (b"#=GR A_H", b"#=GR B_H", 14, "of rows that are there, got 'B_HUMAN/1-4'"),
+    "#=GS AC of no row": (b"#=GS A_H", b"#=GS C_H", 10, "of rows that are there, got 'C_HUMAN/1"),
+    "a bare #=GR": (b"#=GR A_HUMAN/1-4   SS  HHHHHH", b"#=GR A", 14, "'#=GR <name> <tag> <text>'"),
     "unequal width": (b".KTVw.", b".KTVw", 15, "Expected rows of 6 columns.*got 5 in row 'B_MO"),
     "a repeated name": (
         b"B_MOUSE/3-6        ",
@@ -470,14 +512,17 @@ def test_real_files_are_read_as_biopython_reads_them(name: str, counts: tuple[in
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_records_are_all_read_whole_and_line_by_line_the_same(
+def test_real_records_are_the_same_whole_and_line_by_line(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.delattr(stockholm_record.Record, "add")
-        whole = read_real(name, BadRecords())
+    whole = read_real(name, BadRecords())
     monkeypatch.setattr(stockholm, "read_whole", lambda *_, **__: None)
     assert read_real(name, BadRecords()) == whole
+
+
+def test_records_of_a_real_release_are_all_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(stockholm_record.Record, "add")
+    assert len(read_real("pfam_37.4_Pfam-A.seed", BadRecords())) == 5
 
 
 def test_a_real_family_has_its_facts() -> None:
