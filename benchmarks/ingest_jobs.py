@@ -98,9 +98,9 @@ def ours_residues(path: Path) -> Job:
 
 def block_reader(path: Path) -> Callable[[], Iterator[Block]]:
     """Gives the families of a Stockholm file, one after the other; all imports are done."""
-    from protein_robust.ingest.files import open_source
+    from protein_robust.ingest.readers.files import open_source
+    from protein_robust.ingest.readers.stockholm import read_stockholm
     from protein_robust.ingest.records import BadRecords
-    from protein_robust.ingest.stockholm import read_stockholm
 
     def read() -> Iterator[Block]:
         with open_source(path) as opened:

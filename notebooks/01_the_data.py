@@ -36,7 +36,8 @@ from matplotlib.figure import Figure
 # %%
 from protein_robust import config, ingest, study
 from protein_robust.errors import InputError
-from protein_robust.ingest import synthetic, verification
+from protein_robust.ingest import verification
+from protein_robust.ingest.readers import synthetic
 from protein_robust.noise import CropRule, draw_crops, read_noise
 from protein_robust.report import data_figures, figures, noise_figures
 

@@ -17,9 +17,9 @@ import pytest
 from Bio import AlignIO
 from Bio.Align import MultipleSeqAlignment
 
-from protein_robust.ingest.files import open_source
+from protein_robust.ingest.readers.files import open_source
+from protein_robust.ingest.readers.stockholm import read_stockholm
 from protein_robust.ingest.records import BadRecords, CleanBlock, clean_block
-from protein_robust.ingest.stockholm import read_stockholm
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SCRIPTS = ("ingest", "ingest_jobs", "seed_alignment", "seed_file", "seed_markup", "turns")

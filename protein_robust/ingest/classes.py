@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.clans import without_version
 from protein_robust.ingest.columns import NO_FAMILY, Columns, Family
 from protein_robust.ingest.options import IngestOptions
+from protein_robust.ingest.readers.clans import without_version
 
 NO_CLASS, HELD_OUT_CLASS, NOT_DRAWN = -1, -2, -3
 """In place of a label: of unknown family; of a held-out family; of a family that was not drawn."""

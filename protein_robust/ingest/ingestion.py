@@ -18,10 +18,10 @@ from protein_robust.errors import InputError
 from protein_robust.ingest import store
 from protein_robust.ingest.allocation import Allocation, allocate
 from protein_robust.ingest.card import data_card
-from protein_robust.ingest.clans import merge_clans, read_clans
 from protein_robust.ingest.columns import Columns, OnProgress, collect, open_columns
-from protein_robust.ingest.headers import header_rule
 from protein_robust.ingest.options import STDIN, IngestOptions, Source, check_options
+from protein_robust.ingest.readers.clans import merge_clans, read_clans
+from protein_robust.ingest.readers.headers import header_rule
 from protein_robust.ingest.records import BadRecords
 from protein_robust.ingest.sources import (
     Reading,

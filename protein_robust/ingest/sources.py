@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import lg, synthetic
-from protein_robust.ingest.fasta import read_fasta
-from protein_robust.ingest.files import OpenSource, check_is_file, file_sha256, open_source
-from protein_robust.ingest.headers import HeaderRule
 from protein_robust.ingest.options import (
     EXAMPLE,
     STDIN,
@@ -21,15 +17,19 @@ from protein_robust.ingest.options import (
     check_path,
     normalize_split,
 )
-from protein_robust.ingest.records import BadRecords, Block
-from protein_robust.ingest.shards import expand_folder
-from protein_robust.ingest.stockholm import read_stockholm
-from protein_robust.ingest.tables import (
+from protein_robust.ingest.readers import lg, synthetic
+from protein_robust.ingest.readers.fasta import read_fasta
+from protein_robust.ingest.readers.files import OpenSource, check_is_file, file_sha256, open_source
+from protein_robust.ingest.readers.headers import HeaderRule
+from protein_robust.ingest.readers.shards import expand_folder
+from protein_robust.ingest.readers.stockholm import read_stockholm
+from protein_robust.ingest.readers.tables import (
     TableColumns,
     looks_like_table,
     read_parquet_table,
     read_text_table,
 )
+from protein_robust.ingest.records import BadRecords, Block
 
 _PARQUET_MAGIC = b"PAR1"
 _STOCKHOLM_MAGIC = b"# STOCKHOLM"

@@ -15,8 +15,8 @@ from protein_robust.ingest.columns import (
     collect,
     open_columns,
 )
-from protein_robust.ingest.headers import header_rule
 from protein_robust.ingest.options import EXAMPLE, IngestOptions, Source
+from protein_robust.ingest.readers.headers import header_rule
 from protein_robust.ingest.records import BadRecords, FamilyFacts
 from protein_robust.ingest.sources import Reading, identify_source
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.headers import NO_LABELS, header_rule
 from protein_robust.ingest.options import EXAMPLE, STDIN, IngestOptions, Source
+from protein_robust.ingest.readers.headers import NO_LABELS, header_rule
 from protein_robust.ingest.records import BadRecords, Block
 from protein_robust.ingest.sources import (
     Reading,

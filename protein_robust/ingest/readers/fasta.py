@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.headers import NO_LABELS, HeaderRule, header_rule, parse_header
-from protein_robust.ingest.lines import MAX_LINE_BYTES, UTF8_MARK, decode
+from protein_robust.ingest.readers.headers import NO_LABELS, HeaderRule, header_rule, parse_header
+from protein_robust.ingest.readers.lines import MAX_LINE_BYTES, UTF8_MARK, decode
 from protein_robust.ingest.records import BadRecords, Block, select_rows
 
 __all__ = ["NO_LABELS", "HeaderRule", "header_rule", "read_fasta"]
@@ -52,7 +52,7 @@ def read_fasta(
 
     Raises:
         InputError: if there is no record, one is longer than
-            `protein_robust.ingest.lines.MAX_LINE_BYTES`, or one is bad and the policy is ``error``.
+            `lines.MAX_LINE_BYTES`, or one is bad and the policy is ``error``.
     """
     rows = _Rows(path, rule, bad)
     names = _NamesSeen()

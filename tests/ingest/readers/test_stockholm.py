@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import stockholm, stockholm_record
-from protein_robust.ingest.files import open_source
+from protein_robust.ingest.readers import stockholm, stockholm_record
+from protein_robust.ingest.readers.files import open_source
+from protein_robust.ingest.readers.stockholm import read_stockholm
 from protein_robust.ingest.records import BadRecords, Block, FamilyFacts, Skipped, clean_block
-from protein_robust.ingest.stockholm import read_stockholm
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("PROTEIN_ROBUST_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 TWO_FAMILIES = b"""\

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.headers import NO_LABELS, header_rule, parse_header, read_labels
 from protein_robust.ingest.options import PRESETS
+from protein_robust.ingest.readers.headers import NO_LABELS, header_rule, parse_header, read_labels
 from protein_robust.ingest.records import UNLABELLED
 
 

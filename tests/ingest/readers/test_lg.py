@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from protein_robust.alphabet import STANDARD_RESIDUES
-from protein_robust.ingest.lg import lg_frequencies, lg_model, lg_rates
+from protein_robust.ingest.readers.lg import lg_frequencies, lg_model, lg_rates
 
 
 def test_frequencies_are_those_of_the_residues() -> None:

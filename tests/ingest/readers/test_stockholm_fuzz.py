@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import stockholm
-from protein_robust.ingest.files import open_source
+from protein_robust.ingest.readers import stockholm
+from protein_robust.ingest.readers.files import open_source
+from protein_robust.ingest.readers.stockholm import read_stockholm
 from protein_robust.ingest.records import BadRecords, Block, FamilyFacts, clean_block
-from protein_robust.ingest.stockholm import read_stockholm
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWYBJOUXZacdefghiklmnpqrstvwybjouxz.-"
 WORD_BYTES = [byte for byte in range(0x21, 0x100) if not chr(byte).isspace()]

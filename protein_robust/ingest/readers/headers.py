@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.cells import (
+from protein_robust.ingest.options import normalize_split
+from protein_robust.ingest.readers.cells import (
     PARQUET_MAGIC,
     OpenTable,
     open_parquet_table,
     open_text_table,
 )
-from protein_robust.ingest.column_roles import choose_columns
-from protein_robust.ingest.files import open_source
-from protein_robust.ingest.options import normalize_split
+from protein_robust.ingest.readers.column_roles import choose_columns
+from protein_robust.ingest.readers.files import open_source
 from protein_robust.ingest.records import UNLABELLED, BadRecords, FamilyFacts
 
 _NUM_SHOWN = 80

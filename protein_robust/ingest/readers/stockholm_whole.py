@@ -2,7 +2,7 @@
 
 Where lines end and how they begin is found for a large piece of text at once. Rows of a family all
 begin their letters in the same column, so they are cut out of the text as a matrix is. Anything
-that looks another way, right or wrong, is left to `protein_robust.ingest.stockholm_record`; what is
+that looks another way, right or wrong, is left to `stockholm_record`; what is
 taken here gives the same block as there.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protein_robust.ingest.readers.stockholm_markup import HEADER, MARKUP, MOST_DIGITS, text_of
 from protein_robust.ingest.records import Block, FamilyFacts
-from protein_robust.ingest.stockholm_markup import HEADER, MARKUP, MOST_DIGITS, text_of
 
 _GC, _GR = b"#=GC ", b"#=GR "
 _AC, _SQ = b"#=GF AC ", b"#=GF SQ "

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import cells, lines
-from protein_robust.ingest.files import open_source
-from protein_robust.ingest.records import UNLABELLED, BadRecords, Block, FamilyFacts
-from protein_robust.ingest.tables import (
+from protein_robust.ingest.readers import cells, lines
+from protein_robust.ingest.readers.files import open_source
+from protein_robust.ingest.readers.tables import (
     TableColumns,
     looks_like_table,
     read_parquet_table,
     read_text_table,
 )
+from protein_robust.ingest.records import UNLABELLED, BadRecords, Block, FamilyFacts
 
 FULL = "sequence_name,sequence,family_accession,family_id,clan,split\na,MK,F1,one,C1,dev\n"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("PROTEIN_ROBUST_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from protein_robust.alphabet import STANDARD_RESIDUES
-from protein_robust.ingest.lg import lg_frequencies
+from protein_robust.ingest.readers.lg import lg_frequencies
+from protein_robust.ingest.readers.synthetic import SyntheticOptions, synthetic_blocks
 from protein_robust.ingest.records import FamilyFacts
-from protein_robust.ingest.synthetic import SyntheticOptions, synthetic_blocks
 
 SMALL = SyntheticOptions(num_families=6, mean_members=30)
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.clans import merge_clans, merge_facts, read_clans
+from protein_robust.ingest.readers.clans import merge_clans, merge_facts, read_clans
 from protein_robust.ingest.records import NO_FACTS, FamilyFacts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("PROTEIN_ROBUST_TEST_DATA", ROOT.parent / "shared" / "data"))
 HMM_DAT = b"""\
 # STOCKHOLM 1.0

@@ -5,7 +5,7 @@ import pytest
 
 from protein_robust.errors import InputError
 from protein_robust.ingest.options import Source
-from protein_robust.ingest.shards import expand_folder
+from protein_robust.ingest.readers.shards import expand_folder
 
 
 def write(folder: Path, prefix: str = "data", total: int = 3, suffix: str = "") -> list[Path]:

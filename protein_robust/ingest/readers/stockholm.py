@@ -14,16 +14,16 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.lines import UTF8_MARK
-from protein_robust.ingest.records import BadRecords, Block
-from protein_robust.ingest.stockholm_markup import (
+from protein_robust.ingest.readers.lines import UTF8_MARK
+from protein_robust.ingest.readers.stockholm_markup import (
     END,
     HEADER_START,
     MAX_LINE_BYTES,
     MAX_RECORD_LINES,
 )
-from protein_robust.ingest.stockholm_record import Record
-from protein_robust.ingest.stockholm_whole import RecordText, find_records, read_whole
+from protein_robust.ingest.readers.stockholm_record import Record
+from protein_robust.ingest.readers.stockholm_whole import RecordText, find_records, read_whole
+from protein_robust.ingest.records import BadRecords, Block
 
 READ_BYTES = 1 << 18
 """How much is asked of the stream at once."""

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import fasta
-from protein_robust.ingest.fasta import NO_LABELS, HeaderRule, header_rule, read_fasta
-from protein_robust.ingest.files import open_source
+from protein_robust.ingest.readers import fasta
+from protein_robust.ingest.readers.fasta import NO_LABELS, HeaderRule, header_rule, read_fasta
+from protein_robust.ingest.readers.files import open_source
 from protein_robust.ingest.records import UNLABELLED, BadRecords, Block, FamilyFacts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("PROTEIN_ROBUST_TEST_DATA", ROOT.parent / "shared" / "data"))
 FAMILY = header_rule(pattern=r"\[(?P<family>\w+)\]( (?P<split>\w+))?")
 DEEPLOC = header_rule(preset="deeploc")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.records import Block
-from protein_robust.ingest.stockholm_markup import (
+from protein_robust.ingest.readers.stockholm_markup import (
     END,
     HEADER,
     MARKUP,
@@ -17,6 +16,7 @@ from protein_robust.ingest.stockholm_markup import (
     text_of,
     unexpected,
 )
+from protein_robust.ingest.records import Block
 
 _GF, _GS, _GC, _GR = b"#=GF", b"#=GS", b"#=GC", b"#=GR"
 _NO_NAMES = (MARKUP, END)

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein_robust.alphabet import STANDARD_RESIDUES
-from protein_robust.ingest.lg import ReplacementModel, lg_model
 from protein_robust.ingest.options import EXAMPLE
+from protein_robust.ingest.readers.lg import ReplacementModel, lg_model
 from protein_robust.ingest.records import Block, FamilyFacts
 
 _CLAN_SIZES = (3, 2, 1)

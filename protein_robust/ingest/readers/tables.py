@@ -15,15 +15,15 @@ from typing import IO
 
 from protein_robust.alphabet import GAPS
 from protein_robust.errors import InputError
-from protein_robust.ingest.cells import (
+from protein_robust.ingest.options import normalize_split
+from protein_robust.ingest.readers.cells import (
     OpenTable,
     open_parquet_table,
     open_text_table,
     split_header,
 )
-from protein_robust.ingest.column_roles import ALIGNED, FACTS, RECOGNISED, choose_columns
-from protein_robust.ingest.lines import UTF8_MARK
-from protein_robust.ingest.options import normalize_split
+from protein_robust.ingest.readers.column_roles import ALIGNED, FACTS, RECOGNISED, choose_columns
+from protein_robust.ingest.readers.lines import UTF8_MARK
 from protein_robust.ingest.records import NO_FACTS, UNLABELLED, BadRecords, Block, FamilyFacts
 
 _GAPS = GAPS.encode()
@@ -75,7 +75,7 @@ def read_text_table(
 
     Raises:
         InputError: if a column is missing, there is no row, the header is not UTF-8, a line is
-            longer than `protein_robust.ingest.lines.MAX_LINE_BYTES`; or a row is bad and the
+            longer than `lines.MAX_LINE_BYTES`; or a row is bad and the
             policy is ``error``.
     """
     yield from _blocks(open_text_table(stream, path, bad=bad), path, columns=columns, bad=bad)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.files import open_source
-from protein_robust.ingest.lines import Lines, decode
+from protein_robust.ingest.readers.files import open_source
+from protein_robust.ingest.readers.lines import Lines, decode
 from protein_robust.ingest.records import NO_FACTS, FamilyFacts
 
 _HEADER = b"# STOCKHOLM"

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import files
-from protein_robust.ingest.files import check_is_file, file_sha256, open_source
+from protein_robust.ingest.readers import files
+from protein_robust.ingest.readers.files import check_is_file, file_sha256, open_source
 
 LETTERS = bytes(range(65, 91)) * 4000  # 104,000 bytes, more than one piece of what is read
 SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"abcd"

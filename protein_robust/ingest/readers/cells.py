@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protein_robust.errors import InputError
-from protein_robust.ingest.lines import MAX_LINE_BYTES, Lines
+from protein_robust.ingest.readers.lines import MAX_LINE_BYTES, Lines
 from protein_robust.ingest.records import BadRecords
 
 PARQUET_MAGIC = b"PAR1"

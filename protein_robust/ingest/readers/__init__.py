@@ -1,0 +1,1 @@
+"""From files to blocks of rows: Stockholm, FASTA, tables, clan files, and the synthetic example."""
