@@ -199,7 +199,7 @@ def _add_download(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--release", required=True, metavar="R", help="37.4, current; deeploc: 1.0")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to put it")
     parser.add_argument("--sha256", metavar="HEX", help="instead of the server's list of MD5 sums")
-    parser.add_argument("--mirror", metavar="URL", help="instead of the official folder")
+    parser.add_argument("--mirror", metavar="URL", help="of the same folders as the official one")
     parser.set_defaults(action=("data", "download_file"))
 
 
@@ -285,7 +285,10 @@ def _names_or_count(text: str) -> int | tuple[str, ...]:
     """A number, or names with commas between, of an option."""
     if text.isdigit():
         return int(text)
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected a number, or names, got {text!r}")
+    return names
 
 
 def _count(text: str) -> int:

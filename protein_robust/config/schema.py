@@ -153,6 +153,8 @@ class StudyConfig(Section):
     @property
     def dataset_folder(self) -> Path:
         """Where the ingested data set is."""
+        if self.data.dataset is not None:
+            return self.data.dataset
         return Path(self.data.output) if self.data.output else Path("data/processed") / self.name
 
     def protcnn(self) -> ProtCNNConfig:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from protein_robust.errors import InputError
 from protein_robust.ingest import EXAMPLE, IngestOptions, Source
+from protein_robust.ingest.store import MANIFEST
 from protein_robust.noise import CropRule, LabelRule, read_transitions
 from protein_robust.noise.crops import CropKind, LengthDistribution
 from protein_robust.noise.rules import LabelKind
@@ -28,7 +31,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
-Chosen = Annotated[int, Field(ge=0)] | Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _number_or_names(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_list = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+    if not (is_number or is_list):
+        raise ValueError(f"Expected a number of at least 0 or a list of names, got {value!r}.")
+    return value
+
+
+Chosen = Annotated[int | tuple[str, ...], BeforeValidator(_number_or_names)]
 
 
 class Section(BaseModel):
@@ -59,7 +72,9 @@ class DataConfig(Section):
         | Annotated[list[str], Tag("files"), Field(min_length=1)]
         | Annotated[SplitFiles, Tag("splits")],
         Discriminator(_kind_of_source),
-    ] = Field(description="a file; several; `train`, `valid` and `test` files; or `example`")
+    ] = Field(
+        description="a file, several, `train`, `valid` and `test` files, a folder, or `example`"
+    )
     folder: str | None = Field(None, description="where relative paths begin")
     output: str | None = Field(
         None, description="dataset folder; data/processed/STUDY if not given"
@@ -95,6 +110,23 @@ class DataConfig(Section):
         if total >= 1:
             raise ValueError(f"Expected `valid_fraction` + `test_fraction` below 1, got {total:g}.")
         return self
+
+    @model_validator(mode="after")
+    def _is_alone(self) -> Self:
+        others = sorted(self.model_fields_set - {"source", "folder"})
+        if self.dataset is not None and others:
+            raise ValueError(
+                f"Expected a dataset folder as `source` without further options, got {others[0]}."
+            )
+        return self
+
+    @property
+    def dataset(self) -> Path | None:
+        """The dataset folder, where the source is one: `ingest` made it before."""
+        if not isinstance(self.source, str) or self.source == EXAMPLE:
+            return None
+        place = self._place(self.source)
+        return place if (place / MANIFEST).is_file() else None
 
     def sources(self) -> list[Source]:
         """The files to ingest."""
@@ -171,7 +203,12 @@ class LabelConfig(Section):
     @field_validator("transitions", mode="before")
     @classmethod
     def _from_file(cls, value: Any) -> Any:
-        return read_transitions(value) if isinstance(value, str) else value
+        try:
+            return read_transitions(value) if isinstance(value, str) else value
+        except InputError as error:
+            place = error.where.removesuffix(": ")
+            message = f"Expected {error.expected} in {place}, got {error.actual}."
+            raise ValueError(message) from error
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -35,6 +35,7 @@ from protein_robust.ingest.splits import (
     Sequences,
     divide_families,
     drop_copies,
+    find_conflicts,
     random_rule,
     valid_from_train,
 )
@@ -54,7 +55,8 @@ class Allocation:
         rows: places in the columns, shape (M,), int64: by split, then family.
         labels: class of each, -1 where there is none, shape (M,), int32.
         splits: place of each one's split in ``SPLITS + OTHER_SPLITS``, shape (M,), int8.
-        is_conflicting: whether the same residues are kept in another class too, shape (M,), bool.
+        is_conflicting: whether the same residues stand in another family too, shape (M,), bool.
+        conflicts: places of all rows, kept or not, whose residues stand in several families.
         removed: how many rows are not kept, by reason.
     """
 
@@ -65,6 +67,7 @@ class Allocation:
     labels: NDArray[np.int32]
     splits: NDArray[np.int8]
     is_conflicting: NDArray[np.bool_]
+    conflicts: Rows
     removed: dict[str, int]
 
 
@@ -96,10 +99,10 @@ def allocate(columns: Columns, options: IngestOptions, *, scratch: Path) -> Allo
     rule = _rule(columns, options)
     held_out = held_out_families(columns.families, options)
     accessions = class_families(columns.families, held_out, options)
-    splits = np.frombuffer(columns.splits, dtype=np.int8) if columns.splits else None
-    pool = Pool(columns, labels_of(columns, accessions, held_out), *columns.halves(), splits)
+    pool = _pool(columns, labels_of(columns, accessions, held_out), rule=rule)
     inside = _place_classes(pool, options, rule=rule, scratch=scratch)
-    _check(pool.labels[inside.rows], inside.splits, accessions, options=options, rule=rule)
+    _check_test(pool.labels[inside.rows], inside.splits, options=options, rule=rule)
+    _check_train(pool.labels[inside.rows], inside, accessions)
     outside = _place_held_out(pool, held_out, inside.rows)
     unknown = _place_unlabelled(pool, np.concatenate([inside.rows, outside.rows]))
     parts = (inside, unknown, outside)
@@ -112,6 +115,7 @@ def allocate(columns: Columns, options: IngestOptions, *, scratch: Path) -> Allo
         np.maximum(pool.labels[rows], -1),
         np.concatenate([part.splits for part in parts]),
         np.concatenate([part.is_conflicting for part in parts]),
+        np.flatnonzero(pool.is_conflicting),
         {
             **inside.removed,
             **unknown.removed,
@@ -122,12 +126,32 @@ def allocate(columns: Columns, options: IngestOptions, *, scratch: Path) -> Allo
 
 
 def _rule(columns: Columns, options: IngestOptions) -> str:
-    """The rule that divides the classes."""
+    """The rule that divides the classes; options that it has no use for are refused."""
     if options.split == "existing" and not columns.splits:
         raise InputError("sources that name splits, for the rule `existing`", "none that does")
-    if options.split == "auto":
-        return "existing" if columns.splits else "random"
-    return options.split
+    rule = options.split
+    if rule == "auto":
+        rule = "existing" if columns.splits else "random"
+    unused = {"max_identity": rule != "clustered", "test_fraction": rule == "existing"}
+    if rule == "existing":
+        unused["valid_fraction"] = VALID in columns.splits
+    for name, is_unused in unused.items():
+        value = getattr(options, name)
+        if is_unused and value != getattr(IngestOptions, name):
+            raise InputError(f"no `{name}` under the split rule {rule}", f"{value:g}")
+    return rule
+
+
+def _pool(columns: Columns, labels: NDArray[np.int32], *, rule: str) -> Pool:
+    """All rows; their given splits where the rule asks for them."""
+    high, low = columns.halves()
+    codes = np.frombuffer(columns.codes, dtype=np.int32)
+    known = codes >= 0
+    is_conflicting = np.zeros(len(codes), dtype=np.bool_)
+    is_conflicting[known] = find_conflicts(codes[known], high[known], low[known])
+    has_splits = rule == "existing" and bool(columns.splits)
+    splits = np.frombuffer(columns.splits, dtype=np.int8) if has_splits else None
+    return Pool(columns, labels, high, low, is_conflicting, splits)
 
 
 def _place_classes(pool: Pool, options: IngestOptions, *, rule: str, scratch: Path) -> _Placed:
@@ -232,15 +256,10 @@ def _order(pool: Pool, rows: Rows, splits: NDArray[np.int8], *, by_text: bool) -
     return np.concatenate(pieces)
 
 
-def _check(
-    labels: NDArray[np.int32],
-    splits: NDArray[np.int8],
-    accessions: Sequence[str],
-    *,
-    options: IngestOptions,
-    rule: str,
+def _check_test(
+    labels: NDArray[np.int32], splits: NDArray[np.int8], *, options: IngestOptions, rule: str
 ) -> None:
-    """Refuse a dataset on which nothing can be tested, or classes without training data."""
+    """Refuse a dataset on which nothing can be tested."""
     if not (splits == TEST).any():
         largest = int(np.bincount(labels).max()) if len(labels) else 0
         if rule == "existing":
@@ -258,9 +277,15 @@ def _check(
                 f"the largest has {largest} distinct sequences"
             )
         raise InputError("at least one test sequence", actual)
-    in_train = np.bincount(labels[splits == TRAIN], minlength=len(accessions))
+
+
+def _check_train(labels: NDArray[np.int32], placed: _Placed, accessions: Sequence[str]) -> None:
+    """Refuse classes without training data."""
+    in_train = np.bincount(labels[placed.splits == TRAIN], minlength=len(accessions))
     missing = [accessions[label] for label in np.flatnonzero(in_train == 0).tolist()]
     if missing:
         shown = ", ".join(missing[:_NUM_SHOWN]) + (", ..." if len(missing) > _NUM_SHOWN else "")
         actual = f"none in train for {len(missing)} of {len(accessions)}: {shown}"
+        if number := placed.removed["duplicates_across_splits"]:
+            actual += f" ({number:,} rows were copies of rows in another split)"
         raise InputError("training sequences for each family", actual)

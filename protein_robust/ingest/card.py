@@ -156,14 +156,14 @@ def _skipped(skipped: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _conflicts(conflicts: Mapping[str, int], *, num_dropped: int) -> str:
-    if num_dropped:
-        return f"The {num_dropped:,} rows of sequences that stand in several families are dropped."
     if not conflicts["rows"]:
         return "No sequence stands in two families."
+    dropped = f" {num_dropped:,} were dropped for that reason." if num_dropped else ""
     return (
-        f"{conflicts['sequences']:,} sequences stand in several families, in "
-        f"{conflicts['rows']:,} rows (`conflicts.parquet`). Of the labels of one such sequence "
-        "at most one is right, if families exclude each other."
+        f"{conflicts['sequences']:,} of the sequences read stand in several families, in "
+        f"{conflicts['rows']:,} rows, all in `conflicts.parquet`; {conflicts['kept']:,} of these "
+        f"rows are kept.{dropped} Of the labels of one such sequence at most one is right, if "
+        "families exclude each other."
     )
 
 

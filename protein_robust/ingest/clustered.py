@@ -19,7 +19,7 @@ from protein_robust.ingest.splits import Distinct, DivideFamily, Rows
 def clustered_rule(
     pool: Pool, inside: Rows, options: IngestOptions, *, distinct: Distinct, scratch: Path
 ) -> DivideFamily:
-    """The rule ``clustered``: by aligned rows where all have them, else by MMseqs2.
+    """The rule ``clustered``: by aligned rows, or by MMseqs2 where there are none.
 
     Args:
         pool: all rows.
@@ -32,13 +32,17 @@ def clustered_rule(
         The rule for one family.
 
     Raises:
-        InputError: if MMseqs2 is needed and not there; from the rule, if a family's aligned rows
-            are not of one alignment.
+        InputError: if some rows are aligned and others not, or MMseqs2 is needed and not there;
+            from the rule, if a family's aligned rows are not of one alignment.
     """
     aligned = pool.columns.aligned
     kept = inside[distinct.rows]
     cluster_of: NDArray[np.int64] | None = None
-    if not aligned.lengths[kept].all():
+    is_aligned = aligned.lengths[kept] > 0
+    if is_aligned.any() and not is_aligned.all():
+        expected = "aligned rows for all sequences or for none, for the rule `clustered`"
+        raise InputError(expected, f"{int(is_aligned.sum()):,} of {len(is_aligned):,} aligned")
+    if not is_aligned.any():
         cluster_of = np.full(len(inside), -1, dtype=np.int64)
         cluster_of[distinct.rows] = cluster_unaligned(
             pool.columns.sequences.take(kept),
@@ -69,11 +73,11 @@ def _cluster(pool: Pool, rows: Rows, max_identity: float) -> NDArray[np.int64]:
     """Clusters of one family by its aligned rows."""
     texts = pool.columns.aligned.take(rows)
     widths = sorted({len(text) for text in texts})
-    if len(widths) > 1:
+    numbers = set(np.frombuffer(pool.columns.alignments, dtype=np.int32)[rows].tolist())
+    if len(widths) > 1 or len(numbers) > 1:
         code = pool.columns.codes[int(rows[0])]
         name = next(n for n, family in pool.columns.families.items() if family.code == code)
-        raise InputError(
-            f"aligned rows of one width in family {name}, for the rule `clustered`",
-            f"{widths[0]} to {widths[-1]} columns, so not one alignment",
-        )
+        several = f"rows of {len(numbers)} alignments"
+        actual = several if len(numbers) > 1 else f"rows of {widths[0]} to {widths[-1]} columns"
+        raise InputError(f"one alignment of family {name}, for the rule `clustered`", actual)
     return cluster_aligned(texts, max_identity)

@@ -28,7 +28,7 @@ from protein_robust.ingest.records import (
     FamilyFacts,
     clean_block,
 )
-from protein_robust.ingest.sources import Reading, read_source
+from protein_robust.ingest.sources import Reading, check_use, read_source
 from protein_robust.ingest.texts import Texts
 
 OnProgress = Callable[[int, int, int], None]
@@ -37,6 +37,7 @@ OnProgress = Callable[[int, int, int], None]
 NO_FAMILY = -1
 """Code of the family of an unlabelled row."""
 
+_NUM_SHOWN = 5
 _FACTS = ("family_id", "description", "family_type", "clan", "gathering")
 
 
@@ -64,6 +65,9 @@ class Columns:
         aligned: rows of the families' alignments as they stand in the file, empty where there is
             none.
         codes: ``code`` of each one's family, or `NO_FAMILY`, int32.
+        alignments: number of the alignment that ``aligned`` is a row of, from 1; 0 where a table
+            gave it, -1 where there is none, int32.
+        num_alignments: how many there were.
         splits: place of each one's split in `SPLITS`, int8; empty if the rows have none.
         hashes: 16 bytes for each, BLAKE2b of the residues keyed by the seed.
         families: the families by accession.
@@ -76,6 +80,8 @@ class Columns:
     sequences: Texts
     aligned: Texts
     codes: array[int] = field(default_factory=lambda: array("i"))
+    alignments: array[int] = field(default_factory=lambda: array("i"))
+    num_alignments: int = 0
     splits: array[int] = field(default_factory=lambda: array("b"))
     hashes: bytearray = field(default_factory=bytearray)
     families: dict[str, Family] = field(default_factory=dict)
@@ -147,15 +153,28 @@ def collect(
         if (len(columns), len(columns.bad.skipped)) == already:
             raise InputError("at least one record", "none", path=source.path)
         before += identity["num_bytes"]
-    if not len(columns):
-        first = columns.bad.skipped[0]
-        reason = first.reason.removesuffix(".")
-        actual = f"{len(columns.bad.skipped)} broken ones only; the first: {reason}"
-        raise InputError("at least one good record", actual, path=first.path, line=first.line)
-    if reading.options.preset is not None:
-        _settle_splits(columns)
+    _finish(columns, reading)
     if on_progress is not None:
         on_progress(len(columns), total, total)
+
+
+def _finish(columns: Columns, reading: Reading) -> None:
+    """Refuse what can be seen only at the end; settle the splits of a preset."""
+    if not len(columns):
+        skipped = columns.bad.skipped
+        shown = [
+            f"{record.path}:{record.line}: {record.record or ''} {record.reason.removesuffix('.')}"
+            for record in skipped[:_NUM_SHOWN]
+        ]
+        more = ["..."] if len(skipped) > _NUM_SHOWN else []
+        actual = f"{len(skipped)} broken ones only: {'; '.join([*shown, *more])}"
+        raise InputError("at least one good record", actual)
+    check_use(reading)
+    unknown = reading.options.unknown
+    if unknown is not None and NO_FAMILY not in columns.codes:
+        raise InputError(f"rows of family {unknown!r}, for `unknown`", "none")
+    if reading.options.preset is not None:
+        _settle_splits(columns)
 
 
 def _read(
@@ -191,6 +210,7 @@ def _add(
     columns.names.extend([name.encode() for name in block.names])
     columns.sequences.extend(clean.sequences)
     columns.aligned.extend(block.letters if block.is_aligned else [b""] * num_rows)
+    columns.alignments.extend([_alignment(columns, block)] * num_rows)
     given = block.sequence_accessions or [None] * num_rows
     columns.accessions.extend([b"" if text is None else text.encode() for text in given])
     columns.codes.extend(codes)
@@ -201,6 +221,16 @@ def _add(
         [blake2b(sequence, digest_size=16, key=key).digest() for sequence in clean.sequences]
     )
     columns.letters.update(clean.letters)
+
+
+def _alignment(columns: Columns, block: Block) -> int:
+    """Number of the alignment that the rows of a block are of."""
+    if not block.is_aligned:
+        return -1
+    if not block.is_whole:
+        return 0  # the shards of a table may hold parts of one alignment
+    columns.num_alignments += 1
+    return columns.num_alignments
 
 
 def _codes(columns: Columns, block: Block) -> list[int]:

@@ -92,6 +92,7 @@ def ingest(
             "coordinates": written.coordinates,
             "verification": _verify(staged, allocation, options),
             "digest": written.digest,
+            "alignments_digest": written.alignments_digest,
         }
         name = Path(output).absolute().name
         card = data_card({"name": name, **manifest})
@@ -193,13 +194,20 @@ def _add_clans(columns: Columns, options: IngestOptions) -> dict[str, int] | Non
         return None
     known = {accession: family.facts for accession, family in columns.families.items()}
     merged = merge_clans(known, read_clans(options.clans))
+    if merged.num_missing == len(known):
+        expected = "a file of clans that names at least one family of the sources"
+        raise InputError(expected, f"none of {len(known)}", path=options.clans)
     for accession, facts in merged.facts.items():
         columns.families[accession].facts = facts
     return {
         "families": len(known),
         "without_entry": merged.num_missing,
         "changed_clans": len(merged.changed_clans),
-        **{f"other_{name}": number for name, number in sorted(merged.differences.items())},
+        **{
+            f"other_{name}": number
+            for name, number in sorted(merged.differences.items())
+            if name != "clan"
+        },
     }
 
 

@@ -20,6 +20,7 @@ class Pool:
         labels: class of each, or why there is none (see `classes`), shape (N,), int32.
         high: first half of the keyed hash of the residues, shape (N,), uint64.
         low: second half, shape (N,), uint64.
+        is_conflicting: whether the same residues stand in another family too, shape (N,), bool.
         splits: given code of each one's split, shape (N,), int8; None where none is given.
     """
 
@@ -27,6 +28,7 @@ class Pool:
     labels: NDArray[np.int32]
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
+    is_conflicting: NDArray[np.bool_]
     splits: NDArray[np.int8] | None
 
     def take(self, rows: Rows, *, labels: NDArray[np.int32], with_splits: bool) -> Sequences:
@@ -42,7 +44,12 @@ class Pool:
         """
         given = self.splits[rows] if with_splits and self.splits is not None else None
         return Sequences(
-            labels, self.high[rows], self.low[rows], lambda some: self.names(rows[some]), given
+            labels,
+            self.high[rows],
+            self.low[rows],
+            lambda some: self.names(rows[some]),
+            self.is_conflicting[rows],
+            given,
         )
 
     def names(self, rows: Rows) -> list[tuple[bytes, ...]]:

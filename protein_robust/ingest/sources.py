@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,13 @@ class Reading:
         options: the format and the columns.
         rule: how FASTA headers are read.
         bad: what becomes of broken records.
+        formats: those that were met so far.
     """
 
     options: IngestOptions
     rule: HeaderRule
     bad: BadRecords
+    formats: set[str] = field(default_factory=set)
 
 
 def read_source(
@@ -164,6 +166,9 @@ def _blocks(opened: OpenSource, path: str, reading: Reading) -> Iterator[Block]:
     """The rows of an open file, by the reader of its format."""
     options, bad = reading.options, reading.bad
     format_ = _find_format(opened, path, options=options)
+    reading.formats.add(format_)
+    if options.preset is not None and format_ != "fasta":
+        raise InputError(f"a FASTA file, for `preset` {options.preset}", f"a {format_}", path=path)
     if format_ == "stockholm":
         return read_stockholm(opened.stream, path, bad=bad)
     if format_ == "fasta":
@@ -178,6 +183,29 @@ def _blocks(opened: OpenSource, path: str, reading: Reading) -> Iterator[Block]:
     if Path(path).suffix == ".parquet" or opened.head.startswith(_PARQUET_MAGIC):
         return read_parquet_table(opened.stream, path, columns=columns, bad=bad)
     return read_text_table(opened.stream, path, columns=columns, bad=bad)
+
+
+_OPTIONS_OF_FORMAT = {
+    "fasta": ("label_pattern", "labels"),
+    "table": ("sequence_column", "family_column", "name_column", "split_column"),
+}
+
+
+def check_use(reading: Reading) -> None:
+    """Refuse options that no source had a use for, once all are read.
+
+    Args:
+        reading: how they were read.
+
+    Raises:
+        InputError: if there is such an option.
+    """
+    for format_, names in _OPTIONS_OF_FORMAT.items():
+        for name in names:
+            if getattr(reading.options, name) is not None and format_ not in reading.formats:
+                found = " and ".join(sorted(reading.formats)) or "the example"
+                what = "FASTA file" if format_ == "fasta" else format_
+                raise InputError(f"a {what} among the sources, for `{name}`", found)
 
 
 def _is_damaged(opened: OpenSource) -> bool:

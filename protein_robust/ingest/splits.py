@@ -37,6 +37,8 @@ class Sequences:
         high: first half of the keyed hash of the residues, shape (N,), uint64.
         low: second half, shape (N,), uint64.
         names: of rows, what they are called: the smallest of several copies stays.
+        is_conflicting: whether the same residues stand in another family too, kept or not, shape
+            (N,), bool; None: to be found among these rows.
         splits: code of the given split (its place in `SPLITS`), shape (N,), int8; None if the
             source has no splits.
     """
@@ -45,6 +47,7 @@ class Sequences:
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
     names: TextOf
+    is_conflicting: NDArray[np.bool_] | None = None
     splits: NDArray[np.int8] | None = None
 
 
@@ -54,7 +57,7 @@ class Distinct:
 
     Attributes:
         rows: places in the input, shape (M,), int64.
-        is_conflicting: whether the same residues are left in another family too, shape (M,), bool.
+        is_conflicting: whether the same residues stand in another family too, shape (M,), bool.
         num_duplicates_within_family: rows dropped because their family has the residues already.
         num_duplicates_across_splits: rows dropped because another split has the residues.
     """
@@ -98,7 +101,34 @@ def drop_copies(data: Sequences) -> Distinct:
         copies = order[starts[group] : starts[group] + sizes[group]]
         texts = data.names(copies)
         kept[group] = copies[min(range(len(copies)), key=texts.__getitem__)]
-    return Distinct(kept, _conflicting(data, kept), len(rows) - len(kept), num_across)
+    flags = data.is_conflicting
+    if flags is None:
+        flags = find_conflicts(data.labels, data.high, data.low)
+    return Distinct(kept, flags[kept], len(rows) - len(kept), num_across)
+
+
+def find_conflicts(
+    labels: NDArray[np.int32], high: NDArray[np.uint64], low: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Find residues that stand in several families.
+
+    Args:
+        labels: index of the family, shape (N,), int32.
+        high: first half of the hash of the residues, shape (N,), uint64.
+        low: second half, shape (N,), uint64.
+
+    Returns:
+        Whether another family has the residues of a row, shape (N,), bool.
+    """
+    order = np.lexsort((labels, low, high))
+    starts = _starts(high[order], low[order])
+    sizes = np.diff(starts, append=len(order))
+    # The labels of a group rise, so it has several if its first and last differ.
+    ends = starts + sizes - 1
+    has_several = labels[order[starts]] != labels[order[ends]]
+    is_conflicting = np.empty(len(order), dtype=np.bool_)
+    is_conflicting[order] = np.repeat(has_several, sizes)
+    return is_conflicting
 
 
 def divide_families(data: Sequences, distinct: Distinct, divide: DivideFamily) -> NDArray[np.int8]:
@@ -189,16 +219,6 @@ def _families(data: Sequences, distinct: Distinct) -> Iterator[Rows]:
     order = np.lexsort((data.low[rows], data.high[rows], distinct.is_conflicting, labels))
     starts = _starts(labels[order])
     yield from np.split(order, starts[1:]) if len(order) else []
-
-
-def _conflicting(data: Sequences, rows: Rows) -> NDArray[np.bool_]:
-    """Which rows' residues stand in another family too; the rows are distinct in a family."""
-    order = np.lexsort((data.low[rows], data.high[rows]))
-    starts = _starts(data.high[rows][order], data.low[rows][order])
-    sizes = np.diff(starts, append=len(order))
-    is_conflicting = np.empty(len(rows), dtype=np.bool_)
-    is_conflicting[order] = np.repeat(sizes > 1, sizes)
-    return is_conflicting
 
 
 def _starts(*sorted_keys: NDArray[np.generic]) -> Rows:

@@ -6,13 +6,11 @@ the content, not from the Parquet bytes, so it is the same for every version of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -57,7 +55,15 @@ FAMILIES_SCHEMA = pa.schema(
 HELD_OUT_SCHEMA = pa.schema(
     [("family_accession", pa.string()), *_FACTS, ("num_sequences", pa.int32())]
 )
-ALIGNMENTS_SCHEMA = pa.schema([("aligned_row", pa.string())])
+ALIGNMENTS_SCHEMA = pa.schema([("aligned_row", pa.string()), ("alignment", pa.int32())])
+CONFLICTS_SCHEMA = pa.schema(
+    [
+        ("sequence_name", pa.string()),
+        ("sequence", pa.string()),
+        ("family_accession", pa.string()),
+        ("split", pa.string()),
+    ]
+)
 SKIPPED_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -204,13 +210,14 @@ def read_conflicts(folder: str | Path) -> pa.Table:
         folder: the dataset folder.
 
     Returns:
-        A table of `SEQUENCES_SCHEMA`; without rows if there are none.
+        A table of `CONFLICTS_SCHEMA`; without rows if there are none. Rows that were not kept have
+        no split.
 
     Raises:
         InputError: if the folder is no whole dataset.
     """
     if CONFLICTS not in read_manifest(folder).get("files", {}):
-        return SEQUENCES_SCHEMA.empty_table()
+        return CONFLICTS_SCHEMA.empty_table()
     return _read_table(folder, CONFLICTS)
 
 
@@ -229,57 +236,6 @@ def is_complete(folder: str | Path, manifest: Mapping[str, Any]) -> bool:
         return False
     paths = [(Path(folder, name), num_bytes) for name, num_bytes in files.items()]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
-
-
-class ContentDigest:
-    """The SHA-256 of a table's content, independent of how it is stored and in how many pieces.
-
-    It is that of, for each column: its name, the number of its values, the SHA-256 of their lengths
-    in bytes (little-endian int32, -1 for a missing value) and the SHA-256 of the UTF-8 text of all
-    of them; numbers are written in decimal.
-    """
-
-    def __init__(self) -> None:
-        """Of no rows yet."""
-        self._columns: dict[str, list[Any]] = {}
-
-    def add(self, table: pa.Table) -> None:
-        """Append rows.
-
-        Args:
-            table: the next rows, of the same columns each time.
-        """
-        for name in table.column_names:
-            column = table[name].cast(pa.large_string())
-            state = self._columns.setdefault(name, [0, hashlib.sha256(), hashlib.sha256()])
-            state[0] += len(column)
-            lengths = pc.fill_null(pc.binary_length(column), -1).to_numpy()
-            state[1].update(lengths.astype(np.dtype("<i4")).tobytes())
-            for chunk in column.chunks:
-                state[2].update(_all_bytes(chunk))
-
-    def hexdigest(self) -> str:
-        """Compute it.
-
-        Returns:
-            64 hexadecimal digits.
-        """
-        whole = hashlib.sha256()
-        for name, (number, lengths, texts) in self._columns.items():
-            whole.update(f"{name}\n{number}\n".encode())
-            whole.update(lengths.digest() + texts.digest())
-        return whole.hexdigest()
-
-
-def _all_bytes(column: pa.Array) -> memoryview:
-    """The text of a column of large strings, one after the other; a missing value has none."""
-    values = column.drop_null()
-    _, offsets_buffer, data = values.buffers()
-    if not len(values) or data is None:
-        return memoryview(b"")
-    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)
-    first, last = offsets[values.offset], offsets[values.offset + len(values)]
-    return memoryview(data)[first:last]
 
 
 def _read_table(folder: str | Path, name: str, **how: Any) -> pa.Table:

@@ -47,6 +47,7 @@ def describe_rows(columns: Columns, allocation: Allocation) -> dict[str, Any]:
             **numbers,
             "heldout_families": len(allocation.held_out),
             "residues": int(lengths.sum()),
+            "families_of_several_alignments": _count_alignments(columns, allocation),
             "aligned": int((columns.aligned.lengths[allocation.rows] > 0).sum()),
         },
         "lengths": _quantiles(lengths),
@@ -88,7 +89,9 @@ def describe(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     rare = ", ".join(f"{letter} {number:,}" for letter, number in letters["rare"].items())
     kind = " (synthetic)" if manifest["is_synthetic"] else ""
     kept = "in their split" if manifest["split_rule"] == "existing" else "in train"
-    number = f"{conflicts['sequences']:,} in {conflicts['rows']:,} rows, kept {kept}"
+    conflicting = f"{conflicts['sequences']:,} in {conflicts['rows']:,} rows, "
+    conflicting += f"{conflicts['kept']:,} of them kept {kept}"
+    several = counts["families_of_several_alignments"]
     skipped = manifest["skipped"]
     lines = [
         ("dataset", f"{manifest['name']}{kind}"),
@@ -105,7 +108,8 @@ def describe(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("rare letters", rare or "none"),
         *((REASONS[reason], f"{number:,}") for reason, number in removed.items() if number),
-        ("sequences with conflicting labels", number if conflicts["rows"] else "0"),
+        ("sequences with conflicting labels", conflicting if conflicts["rows"] else "0"),
+        *([("families with rows of several alignments", f"{several:,}")] if several else []),
         ("families without a test sequence", f"{manifest['families_without_test']:,}"),
         ("verified", "passed" if manifest["verification"]["passed"] else "failed"),
     ]
@@ -152,8 +156,19 @@ def _size_groups(num_train: NDArray[np.int64]) -> dict[str, int]:
 
 
 def _count_conflicts(columns: Columns, allocation: Allocation) -> dict[str, int]:
-    """How many sequences stand in several families, and in how many rows."""
-    rows = allocation.rows[allocation.is_conflicting]
+    """How many sequences stand in several families, in how many rows, and how many are kept."""
+    rows = allocation.conflicts
     high, low = columns.halves()
     distinct = np.unique(np.stack([high[rows], low[rows]]), axis=1).shape[1] if len(rows) else 0
-    return {"sequences": distinct, "rows": len(rows)}
+    num_kept = int(allocation.is_conflicting.sum())
+    return {"sequences": distinct, "rows": len(rows), "kept": num_kept}
+
+
+def _count_alignments(columns: Columns, allocation: Allocation) -> int:
+    """How many families have rows of more than one alignment."""
+    codes = np.frombuffer(columns.codes, dtype=np.int32)[allocation.rows].astype(np.int64)
+    numbers = np.frombuffer(columns.alignments, dtype=np.int32)[allocation.rows]
+    is_row = (numbers > 0) & (codes >= 0)
+    pairs = np.unique(codes[is_row] * (columns.num_alignments + 1) + numbers[is_row])
+    num_of_family = np.bincount(pairs // (columns.num_alignments + 1))
+    return int((num_of_family > 1).sum())

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from protein_robust.ingest import store
 from protein_robust.ingest.allocation import UNLABELLED, Allocation
 from protein_robust.ingest.columns import Columns
+from protein_robust.ingest.digest import ContentDigest
 from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
 from protein_robust.ingest.texts import Texts
 
@@ -22,6 +23,7 @@ _PIECE_ROWS = 32_768
 _PIECE_BYTES = 1 << 24
 """The most bytes of text in them, but for one row."""
 
+_SPLIT_NAMES = pa.array((*SPLITS, *OTHER_SPLITS), pa.string())
 _COORDINATES = r"/(?P<start>\d{1,9})-(?P<end>\d{1,9})$"
 
 
@@ -31,11 +33,13 @@ class Written:
 
     Attributes:
         digest: of the content: of ``sequences.parquet`` and ``families.parquet``.
+        alignments_digest: of ``alignments.parquet``; None if there is none.
         coordinates: how many ``rows`` have coordinates in their name, and of how many these are
             ``not_as_long`` as the residues.
     """
 
     digest: str
+    alignments_digest: str | None
     coordinates: dict[str, int]
 
 
@@ -59,8 +63,7 @@ def write_tables(folder: Path, columns: Columns, allocation: Allocation) -> Writ
         store.write_table(folder, store.HELD_OUT, _held_out(columns, allocation))
     if columns.bad.skipped:
         store.write_table(folder, store.SKIPPED, _skipped(columns))
-    digest = store.ContentDigest()
-    conflicts = []
+    digest = ContentDigest()
     coordinates = {"rows": 0, "not_as_long": 0}
     accession_of = _accession_of(columns)
     with store.table_writer(folder, store.SEQUENCES, store.SEQUENCES_SCHEMA) as writer:
@@ -69,17 +72,16 @@ def write_tables(folder: Path, columns: Columns, allocation: Allocation) -> Writ
             digest.add(table)
             _count_coordinates(table, coordinates)
             writer.write_table(table)
-            is_conflicting = allocation.is_conflicting[part]
-            if is_conflicting.any():
-                conflicts.append(table.filter(pa.array(is_conflicting)))
-    if conflicts:
-        store.write_table(folder, store.CONFLICTS, pa.concat_tables(conflicts))
+    if len(allocation.conflicts):
+        table = _conflicts(columns, allocation, accession_of=accession_of)
+        store.write_table(folder, store.CONFLICTS, table)
+    aligned = None
     if columns.aligned.lengths.any():
-        _write_alignments(folder, columns, allocation)
-    of_families = store.ContentDigest()
+        aligned = _write_alignments(folder, columns, allocation)
+    of_families = ContentDigest()
     of_families.add(families)
     both = digest.hexdigest() + of_families.hexdigest()
-    return Written(hashlib.sha256(both.encode()).hexdigest(), coordinates)
+    return Written(hashlib.sha256(both.encode()).hexdigest(), aligned, coordinates)
 
 
 def _pieces(texts: Texts, allocation: Allocation) -> Iterator[slice]:
@@ -102,7 +104,6 @@ def _sequences(
     accessions = _strings(columns.accessions.take(rows))
     start, end = _coordinates(names)
     codes = np.frombuffer(columns.codes, dtype=np.int32)[rows]
-    splits = pa.array((*SPLITS, *OTHER_SPLITS), pa.string())
     return pa.table(
         [
             names,
@@ -112,7 +113,7 @@ def _sequences(
             _strings(columns.sequences.take(rows)),
             accession_of.take(pa.array(codes, mask=codes < 0)),
             pa.array(allocation.labels[part], pa.int32()),
-            splits.take(pa.array(allocation.splits[part])),
+            _SPLIT_NAMES.take(pa.array(allocation.splits[part])),
         ],
         schema=store.SEQUENCES_SCHEMA,
     )
@@ -133,15 +134,40 @@ def _count_coordinates(table: pa.Table, counts: dict[str, int]) -> None:
     counts["not_as_long"] += pc.sum(is_other).as_py() or 0
 
 
-def _write_alignments(folder: Path, columns: Columns, allocation: Allocation) -> None:
-    """Row i of ``alignments.parquet`` belongs to row i of ``sequences.parquet``."""
+def _conflicts(columns: Columns, allocation: Allocation, *, accession_of: pa.Array) -> pa.Table:
+    """``conflicts.parquet``: all rows whose residues stand in several families, kept or not."""
+    rows = allocation.conflicts
+    split_of = np.full(len(columns), -1, dtype=np.int8)
+    split_of[allocation.rows] = allocation.splits
+    splits = split_of[rows]
+    codes = np.frombuffer(columns.codes, dtype=np.int32)[rows]
+    table = pa.table(
+        [
+            _strings(columns.names.take(rows)),
+            _strings(columns.sequences.take(rows)),
+            accession_of.take(pa.array(codes)),
+            _SPLIT_NAMES.take(pa.array(splits, mask=splits < 0)),
+        ],
+        schema=store.CONFLICTS_SCHEMA,
+    )
+    keys = ("sequence", "family_accession", "sequence_name", "split")
+    return table.sort_by([(key, "ascending") for key in keys])
+
+
+def _write_alignments(folder: Path, columns: Columns, allocation: Allocation) -> str:
+    """Row i of ``alignments.parquet`` belongs to row i of ``sequences.parquet``; its digest."""
+    digest = ContentDigest()
+    numbers = np.frombuffer(columns.alignments, dtype=np.int32)
     with store.table_writer(folder, store.ALIGNMENTS, store.ALIGNMENTS_SCHEMA) as writer:
         for part in _pieces(columns.aligned, allocation):
             texts = _strings(columns.aligned.take(allocation.rows[part]))
-            table = pa.table(
-                [pc.if_else(pc.equal(texts, ""), None, texts)], schema=store.ALIGNMENTS_SCHEMA
-            )
+            is_none = pc.equal(texts, "")
+            number = pa.array(numbers[allocation.rows[part]])
+            columns_ = [pc.if_else(is_none, None, column) for column in (texts, number)]
+            table = pa.table(columns_, schema=store.ALIGNMENTS_SCHEMA)
+            digest.add(table.select(["aligned_row"]))
             writer.write_table(table)
+    return digest.hexdigest()
 
 
 def _families(columns: Columns, allocation: Allocation) -> pa.Table:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protein_robust.noise.classes import Classes
 from protein_robust.noise.crops import Crops
-from protein_robust.noise.labels import ORIGINS, TRAIN, LabelNoise, expected_rate
+from protein_robust.noise.labels import HELDOUT, ORIGINS, TRAIN, LabelNoise, expected_rate
 
 
 def describe_labels(
@@ -44,11 +44,17 @@ def describe_labels(
         "own_class": rule.own_class,
         "count": rule.count,
         "requested_rate": None if rule.kind == "matrix" else rule.rate,
+        "requested_of": "each source class" if rule.kind == "asymmetric" else "all labels",
         "expected_rate": expected_rate(clean, classes, rule=rule),
         "actual_rate": noise.actual_rate,
         "actual_rate_by_class": _rate_by_class(clean, label, classes),
         "wrong_rate": noise.wrong_rate,
         "in_clan": _in_clan(clean, label, classes),
+        "to_nearest": _to_nearest(clean, label, classes) if rule.in_clan_share else None,
+        "open_set": {
+            "requested_rate": rule.open_set_rate,
+            "actual_rate": float((noise.origin == HELDOUT).mean()) if len(noise.label) else 0.0,
+        },
         "added": _describe_added(noise, added, available),
         "natural_conflicts": None if conflicts is None else _describe_conflicts(clean, conflicts),
         "clean_labels_sha256": array_sha256(noise.clean_label),
@@ -113,6 +119,18 @@ def _in_clan(
     stays = could & (group[clean] == group[label])
     share = float(stays.sum() / could.sum()) if could.any() else None
     return {"could": int(could.sum()), "did": int(stays.sum()), "share": share}
+
+
+def _to_nearest(
+    clean: NDArray[np.int64], label: NDArray[np.int64], classes: Classes
+) -> dict[str, int]:
+    """Of the wrong labels of classes that have no other class of their clan: to the nearest one."""
+    group = classes.clan_groups()
+    alone = (clean != label) & (np.bincount(group)[group] == 1)[clean]
+    if not alone.any():
+        return {"could": 0, "did": 0}
+    nearest = classes.nearest_classes()
+    return {"could": int(alone.sum()), "did": int((alone & (nearest[clean] == label)).sum())}
 
 
 def _describe_added(

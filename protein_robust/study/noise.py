@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from protein_robust.ingest import (
     read_families,
     read_sequences,
 )
+from protein_robust.ingest.readers.clans import without_version
 from protein_robust.noise import (
     Classes,
     CropRule,
@@ -46,14 +49,16 @@ def prepare_noise(run: PlannedRun) -> None:
         return
     except InputError:
         pass  # absent, or not whole: drawn anew, to the same numbers
-    noise = run.inputs["noise"]
-    rule = LabelRule(**noise["label"])
-    if rule.unlabelled == "random":
-        _require_unlabelled(run.dataset_folder)
-    setting = NoiseSetting(rule, CropRule(**noise["crop"]), run.seed)
     inputs = _inputs(run.dataset_folder, run.inputs["dataset_digest"])
+    noise = run.inputs["noise"]
+    rule = _with_versions(LabelRule(**noise["label"]), inputs.classes.accessions)
+    setting = NoiseSetting(rule, CropRule(**noise["crop"]), run.seed)
     try:
+        _require_added(rule, inputs)
         make_noise(run.noise_folder, setting, inputs=inputs)
+    except InputError as error:
+        where = f"noise {run.noise!r} of study {run.study!r}"
+        raise InputError(error.expected, error.actual, path=where) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError("a folder to write", reason, path=run.noise_folder) from error
@@ -71,7 +76,7 @@ def _inputs(folder: Path, digest: str) -> NoiseInputs:
     classes = Classes(
         tuple(families["family_accession"].to_pylist()),
         tuple(families["clan"].to_pylist()),
-        partial(_nearest, folder, len(families)),
+        cache(partial(_nearest, folder, len(families))),
     )
     return NoiseInputs(labels, lengths, classes, digest, _conflicts(folder))
 
@@ -98,7 +103,33 @@ def _conflicts(folder: Path) -> NDArray[np.int64]:
     return numbers
 
 
-def _require_unlabelled(folder: Path) -> None:
-    if not len(read_sequences(folder, "unlabelled", columns=["split"])):
+def _require_added(rule: LabelRule, inputs: NoiseInputs) -> None:
+    """Refuse to add sequences of which the data set has none."""
+    if rule.unlabelled == "random" and not len(inputs.lengths["unlabelled"]):
         expected = "sequences of unknown family, for `unlabelled: random`"
-        raise InputError(expected, "none in the data set", path=folder)
+        raise InputError(expected, "none in the data set (see `unknown` of `data`)")
+    if rule.open_set_rate and not len(inputs.lengths["heldout"]):
+        expected = "sequences of held-out families, for `open_set_rate`"
+        actual = "none in the data set (see `hold_out_families` and `hold_out_clans` of `data`)"
+        raise InputError(expected, actual)
+
+
+def _with_versions(rule: LabelRule, accessions: Sequence[str]) -> LabelRule:
+    """The same rule with the accessions of the data set, where it names them without version."""
+    known = set(accessions)
+    full: dict[str, str] = {}
+    for accession in accessions:
+        stem = without_version(accession)
+        full[stem] = accession if stem not in full else stem  # two versions: which one is meant?
+
+    def named(name: str) -> str:
+        return name if name in known else full.get(name, name)
+
+    return replace(
+        rule,
+        class_map={named(clean): named(given) for clean, given in rule.class_map.items()},
+        transitions={
+            named(clean): {named(given): p for given, p in row.items()}
+            for clean, row in rule.transitions.items()
+        },
+    )

@@ -19,6 +19,7 @@ from protein_robust.atomic import replace_file
 from protein_robust.config import LossConfig, NoiseConfig, StudyConfig, slug
 from protein_robust.errors import InputError
 from protein_robust.ingest import ingest, is_current, read_manifest
+from protein_robust.ingest.store import is_complete
 from protein_robust.losses import complete_parameters
 from protein_robust.training import checkpoint_digest
 
@@ -149,6 +150,12 @@ def prepare_data(
     Raises:
         InputError: if the data cannot be used.
     """
+    if study.data.dataset is not None:
+        manifest = read_manifest(study.data.dataset)
+        if not is_complete(study.data.dataset, manifest):
+            expected, actual = "a whole dataset folder", "one that lacks a file"
+            raise InputError(expected, actual, path=study.data.dataset)
+        return manifest, False
     folder, sources = study.dataset_folder, study.data.sources()
     options = study.data.ingest_options()
     if is_current(folder, sources, options=options):

@@ -57,6 +57,7 @@ def columns_of(rows: list[Row], seed: int) -> Iterator[tuple[Columns, Path]]:
         columns.accessions.extend([b""] * len(rows))
         columns.sequences.extend([row.sequence.encode() for row in rows])
         columns.aligned.extend([row.aligned.encode() for row in rows])
+        columns.alignments.extend([0 if row.aligned else -1 for row in rows])
         for row in rows:
             if row.family is not None and row.family not in columns.families:
                 facts = FamilyFacts(clan=clan_of(row.family))
@@ -124,6 +125,15 @@ def cases(draw: st.DrawFn) -> tuple[list[Row], IngestOptions]:
     return rows, options
 
 
+def families_of(rows: list[Row]) -> dict[str, set[str]]:
+    """Every family that has a sequence, class or not."""
+    families: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.family is not None:
+            families[row.sequence].add(row.family)
+    return families
+
+
 def expected_removed(rows: list[Row], found: Outcome, options: IngestOptions) -> dict[str, int]:
     """Count in plain Python what must be left out."""
     removed: Counter[str] = Counter()
@@ -137,9 +147,9 @@ def expected_removed(rows: list[Row], found: Outcome, options: IngestOptions) ->
         inside = stays
     distinct = {(row.family, row.sequence) for row in inside}
     removed["duplicates_within_family"] = len(inside) - len(distinct)
-    number = Counter(sequence for _, sequence in distinct)
     if options.conflicts == "drop":
-        kept = {pair for pair in distinct if number[pair[1]] == 1}
+        families = families_of(rows)
+        kept = {pair for pair in distinct if len(families[pair[1]]) == 1}
         removed["conflicting"] = len(distinct) - len(kept)
         distinct = kept
     known = {sequence for _, sequence in distinct}
@@ -150,7 +160,8 @@ def expected_removed(rows: list[Row], found: Outcome, options: IngestOptions) ->
     removed["duplicates_held_out"] = len(fresh) - len(pairs)
     known |= {sequence for _, sequence in pairs}
     unknown = [row for row in rows if row.family is None]
-    in_train = [row for row in unknown if row.split in (None, "train")]
+    counted = (None, "train") if found.rule == "existing" else (None, *SPLITS)
+    in_train = [row for row in unknown if row.split in counted]
     removed["unlabelled_outside_train"] = len(unknown) - len(in_train)
     fresh = [row for row in in_train if row.sequence not in known]
     removed["unlabelled_in_families"] = len(in_train) - len(fresh)
@@ -210,12 +221,9 @@ def test_conflicts_are_flagged_or_dropped(case: tuple[list[Row], IngestOptions])
         found = run(*case)
     except InputError:
         return
-    families = defaultdict(set)
-    for row, split, _, _ in found.kept:
-        if split in SPLITS:
-            families[row.sequence].add(row.family)
+    families = families_of(case[0])
     for row, split, _, flag in found.kept:
-        assert flag == (len(families[row.sequence]) > 1)
+        assert flag == (split in SPLITS and len(families[row.sequence]) > 1)
         assert not (flag and case[1].conflicts == "drop")
         assert not (flag and found.rule == "random" and split != "train")
 
@@ -248,7 +256,7 @@ def test_existing_splits_are_kept() -> None:
     rows = [
         replace(row, split=SPLITS[i % 3]) for i, row in enumerate(family("F0", 9) + family("F1", 9))
     ]
-    found = run(rows, valid_fraction=0.5)
+    found = run(rows)
     assert found.rule == "existing"
     assert sorted((row, split) for row, split, _, _ in found.kept) == sorted(
         (row, row.split) for row in rows
@@ -334,7 +342,7 @@ def test_a_cluster_with_a_conflicting_row_is_in_train() -> None:
 
 def test_alignments_of_several_widths_are_refused() -> None:
     rows = [*ALIGNED, Row("x", "MKVLA", "F0", aligned="MKVLA")]
-    message = "aligned rows of one width in family F0, for the rule `clustered`, got 5 to 8 columns"
+    message = "one alignment of family F0, for the rule `clustered`, got rows of 5 to 8 columns"
     with pytest.raises(InputError, match=message):
         run(rows, split="clustered", test_fraction=0.25)
 
@@ -342,3 +350,39 @@ def test_alignments_of_several_widths_are_refused() -> None:
 def test_the_seed_changes_the_choice() -> None:
     tests = [run(BASE, test_fraction=0.25, seed=seed).split("test") for seed in (0, 0, 1)]
     assert tests[0] == tests[1] != tests[2]
+
+
+@pytest.mark.parametrize(
+    ("split", "option", "value"),
+    [("random", "max_identity", 0.5), ("existing", "test_fraction", 0.2),
+     ("existing", "valid_fraction", 0.2)],
+)  # fmt: skip
+def test_an_option_that_the_rule_has_no_use_for_is_refused(
+    split: str, option: str, value: float
+) -> None:
+    rows = [replace(row, split=SPLITS[i % 3]) for i, row in enumerate(family("F0", 9))]
+    rows += [replace(row, split=SPLITS[i % 3]) for i, row in enumerate(family("F1", 9))]
+    message = f"Expected no `{option}` under the split rule {split}, got {value}"
+    with pytest.raises(InputError, match=message):
+        run(rows, split=split, **{option: value})
+
+
+def test_rows_with_and_without_alignment_cannot_be_clustered_together() -> None:
+    rows = [*ALIGNED, Row("x", "MKVLA", "F0")]
+    message = "aligned rows for all sequences or for none, .* got 16 of 17 aligned"
+    with pytest.raises(InputError, match=message):
+        run(rows, split="clustered", test_fraction=0.25)
+
+
+def test_training_rows_that_are_copies_of_test_rows_are_named_as_the_reason() -> None:
+    rows = [*family("F0", 4, "train"), *family("F0", 4, "test"), *family("F1", 2, "train")]
+    message = r"none in train for 1 of 2: F0 \(4 rows were copies of rows in another split\)"
+    with pytest.raises(InputError, match=message):
+        run(rows)
+
+
+def test_a_divided_data_set_keeps_unlabelled_rows_of_every_given_split() -> None:
+    rows = [replace(row, split=SPLITS[i % 3]) for i, row in enumerate(BASE)]
+    rows += [Row(f"u{word}", "WWW" + word[-1].upper(), None, word) for word in SPLITS]
+    assert len(run(rows, split="random", test_fraction=0.25).split("unlabelled")) == 3
+    assert len(run(rows).split("unlabelled")) == 1

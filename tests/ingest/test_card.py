@@ -138,11 +138,12 @@ def test_the_tables_are_markdown_tables(
 
 def test_conflicts_that_were_dropped_are_not_denied(tmp_path: Path) -> None:
     kept, _ = card_and_manifest(tmp_path, *reversed(CASES["conflicts"][:2]))
-    assert "\n1 sequences stand in several families, in 2 rows (`conflicts.parquet`)." in kept
+    assert "\n1 of the sequences read stand in several families, in 2 rows, all in" in kept
+    assert "`conflicts.parquet`; 2 of these rows are kept. Of the labels" in kept
     dropped, _ = card_and_manifest(
         tmp_path, *reversed(CASES["conflicts dropped"][:2]), conflicts="drop"
     )
-    assert "The 2 rows of sequences that stand in several families are dropped." in dropped
+    assert "0 of these rows are kept. 2 were dropped for that reason." in dropped
     assert "No sequence stands in two families." not in dropped
     none, _ = card_and_manifest(tmp_path, table())
     assert "No sequence stands in two families." in none

@@ -30,7 +30,8 @@ from protein_robust.ingest import (
     read_manifest,
     read_sequences,
 )
-from protein_robust.ingest.store import FILES, ContentDigest, is_complete
+from protein_robust.ingest.digest import ContentDigest
+from protein_robust.ingest.store import FILES, is_complete
 
 ROOT = Path(__file__).parents[2]
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"

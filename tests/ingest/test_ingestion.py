@@ -70,6 +70,7 @@ def test_a_table_becomes_a_dataset_folder(tmp_path: Path) -> None:
     assert manifest["counts"] == {
         "records": 30, "families": 3, "clans": 0, "train": 24, "valid": 3, "test": 3,
         "unlabelled": 0, "heldout": 0, "heldout_families": 0, "residues": 90, "aligned": 0,
+        "families_of_several_alignments": 0,
     }  # fmt: skip
     assert manifest["split_rule"] == "random"
     assert not manifest["is_synthetic"]
@@ -140,10 +141,11 @@ def test_letters_duplicates_and_conflicts_are_counted(tmp_path: Path) -> None:
     }  # fmt: skip
     removed = {reason: number for reason, number in manifest["removed"].items() if number}
     assert removed == {"duplicates_within_family": 1}
-    assert manifest["conflicts"] == {"sequences": 1, "rows": 2}
+    assert manifest["conflicts"] == {"sequences": 1, "rows": 3, "kept": 2}
     conflicts = pq.read_table(tmp_path / "out" / "conflicts.parquet").to_pylist()
     assert [(row["sequence_name"], row["split"]) for row in conflicts] == [
         ("y", "train"),
+        ("z", None),  # the copy within its family
         ("x", "train"),
     ]
     check_sum(manifest)
@@ -154,8 +156,9 @@ def test_conflicts_can_be_dropped(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", lines)
     manifest = run(source, output=tmp_path / "out", conflicts="drop")
     assert manifest["removed"]["conflicting"] == 2
-    assert manifest["conflicts"] == {"sequences": 0, "rows": 0}
-    assert "conflicts.parquet" not in manifest["files"]
+    assert manifest["conflicts"] == {"sequences": 1, "rows": 2, "kept": 0}
+    conflicts = pq.read_table(tmp_path / "out" / "conflicts.parquet")
+    assert conflicts["split"].to_pylist() == [None, None]
     assert not {"x", "y"} & set(read_sequences(tmp_path / "out")["sequence_name"].to_pylist())
     check_sum(manifest)
 
@@ -384,7 +387,7 @@ def test_two_alignments_of_one_family_cannot_be_clustered(tmp_path: Path) -> Non
     (tmp_path / "a.seed").write_text(seed_text())
     (tmp_path / "b.seed").write_text(seed_text().replace("   M", "   MWW"))
     sources = Source(tmp_path / "a.seed"), Source(tmp_path / "b.seed")
-    with pytest.raises(InputError, match=r"rows of one width in family PF00000\.1"):
+    with pytest.raises(InputError, match=r"one alignment of family PF00000\.1.*of 2 alignments"):
         run(*sources, output=tmp_path / "out", split="clustered")
     check_sum(run(*sources, output=tmp_path / "out"))
 
@@ -428,7 +431,7 @@ def test_a_clan_file_completes_the_families(tmp_path: Path) -> None:
     assert [family["family_id"] for family in families] == ["f0", "f1", "f2"]
     assert [family["description"] for family in families] == ["About zero", "About one", None]
     assert manifest["clans"] == {
-        "families": 3, "without_entry": 1, "changed_clans": 1, "other_clan": 1,
+        "families": 3, "without_entry": 1, "changed_clans": 1,
         "other_family_id": 1,
     }  # fmt: skip
     assert manifest["counts"]["clans"] == 3
@@ -641,7 +644,8 @@ def test_what_stands_before_the_end_of_a_truncated_file_is_kept(
     whole = gzip.compress(text.encode())
     path = tmp_path / f"a.{suffix}.gz"
     path.write_bytes(whole[: len(whole) // 2])
-    options = IngestOptions(on_bad_record="skip", label_pattern=r"fam=(?P<family>\S+)")
+    pattern = r"fam=(?P<family>\S+)" if suffix == "fasta" else None
+    options = IngestOptions(on_bad_record="skip", label_pattern=pattern)
     manifest = ingest([Source(path)], tmp_path / "out", options=options)
     assert 1000 < manifest["counts"]["records"] < 2000
     assert [record["reason"] for record in manifest["skipped"]["first"]] == [
@@ -649,3 +653,65 @@ def test_what_stands_before_the_end_of_a_truncated_file_is_kept(
     ]
     with pytest.raises(InputError, match=r"Expected a whole gzip file"):
         ingest([Source(path)], tmp_path / "out", options=IngestOptions())
+
+
+def test_conflicts_with_what_is_no_class_are_not_lost(tmp_path: Path) -> None:
+    lines = [*rows(), "x,F0,MACX", "y,F2,MACX"]
+    source = write(tmp_path / "a.csv", lines)
+    manifest = run(source, output=tmp_path / "out", hold_out_families=("F2",))
+    assert manifest["conflicts"] == {"sequences": 1, "rows": 2, "kept": 1}
+    conflicts = pq.read_table(tmp_path / "out" / "conflicts.parquet").to_pylist()
+    assert [(row["family_accession"], row["split"]) for row in conflicts] == [
+        ("F0", "train"),
+        ("F2", None),
+    ]
+
+
+def test_conflicts_between_given_splits_are_not_lost(tmp_path: Path) -> None:
+    lines = [f"{line},{('train', 'dev', 'test')[i % 3]}" for i, line in enumerate(rows())]
+    lines += ["x,F0,MACX,train", "y,F1,MACX,test"]
+    for conflicts, kept in (("keep", 1), ("drop", 0)):
+        source = write(tmp_path / "a.csv", lines, SPLIT)
+        manifest = run(source, output=tmp_path / "out", conflicts=conflicts)
+        assert manifest["conflicts"] == {"sequences": 1, "rows": 2, "kept": kept}
+        assert manifest["removed"]["duplicates_across_splits"] == 1
+
+
+def test_a_family_of_two_alignments_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text())
+    (tmp_path / "b.seed").write_text(seed_text().replace("   M", "   W"))
+    sources = [Source(tmp_path / "a.seed"), Source(tmp_path / "b.seed")]
+    manifest = ingest(sources, tmp_path / "out")
+    assert manifest["counts"]["families_of_several_alignments"] == 2
+    numbers = pq.read_table(tmp_path / "out" / "alignments.parquet")["alignment"].to_pylist()
+    assert set(numbers) == {1, 2, 3, 4}
+    assert ("families with rows of several alignments", "2") in describe(manifest)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_pattern": "(?P<family>.)"}, "a FASTA file among the sources, for `label_pattern`"),
+        ({"preset": "deeploc"}, "a FASTA file, for `preset` deeploc, got a table"),
+        ({"unknown": "?"}, r"rows of family '\?', for `unknown`, got none"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(write(tmp_path / "a.csv", rows()), output=tmp_path / "out", **options)
+
+
+def test_a_table_option_needs_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.seed").write_text(seed_text())
+    message = "a table among the sources, for `family_column`, got stockholm"
+    with pytest.raises(InputError, match=message):
+        run(Source(tmp_path / "a.seed"), output=tmp_path / "out", family_column="label")
+
+
+def test_a_clan_file_of_other_families_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clans.tsv").write_text("PF99999\tCL1\tone\tid\ttext\n")
+    source, clans = write(tmp_path / "a.csv", rows()), str(tmp_path / "clans.tsv")
+    with pytest.raises(InputError, match=r"clans\.tsv: .* at least one family .*, got none of 3"):
+        run(source, output=tmp_path / "out", clans=clans)

@@ -55,7 +55,7 @@ def columns(rows: list[Row], seed: int = 0, *, with_splits: bool = False) -> Seq
         np.array([half[0] for half in halves], dtype=np.uint64),
         np.array([half[1] for half in halves], dtype=np.uint64),
         names,
-        np.array([row[3] for row in rows], dtype=np.int8) if with_splits else None,
+        splits=np.array([row[3] for row in rows], dtype=np.int8) if with_splits else None,
     )
 
 

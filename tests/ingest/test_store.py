@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
 from protein_robust.ingest import read_conflicts
+from protein_robust.ingest.digest import ContentDigest
 from protein_robust.ingest.staging import staging
 from protein_robust.ingest.store import (
     CONFLICTS,
+    CONFLICTS_SCHEMA,
     FAMILIES,
     FAMILIES_SCHEMA,
     FILES,
     SEQUENCES,
     SEQUENCES_SCHEMA,
-    ContentDigest,
     is_complete,
     read_families,
     read_manifest,
@@ -109,7 +110,7 @@ def test_an_unknown_split_cannot_be_read(dataset: Path) -> None:
 
 
 def test_a_dataset_without_conflicts_gives_an_empty_table(dataset: Path) -> None:
-    assert read_conflicts(dataset).equals(SEQUENCES_SCHEMA.empty_table())
+    assert read_conflicts(dataset).equals(CONFLICTS_SCHEMA.empty_table())
 
 
 def test_conflicts_are_read(dataset: Path) -> None:

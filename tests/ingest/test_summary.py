@@ -16,11 +16,12 @@ MANIFEST: dict[str, Any] = {
     "counts": {
         "records": 1100, "families": 7, "clans": 3, "train": 800, "valid": 100, "test": 100,
         "unlabelled": 0, "heldout": 0, "heldout_families": 0, "residues": 137_250, "aligned": 0,
+        "families_of_several_alignments": 0,
     },
     "lengths": {"min": 9, "median": 120.5, "mean": 137.25, "max": 1234},
     "removed": {**dict.fromkeys(REASONS, 0), "duplicates_within_family": 40,
                 "families_not_drawn": 60},
-    "conflicts": {"sequences": 2, "rows": 5},
+    "conflicts": {"sequences": 2, "rows": 5, "kept": 4},
     "families_without_test": 3,
     "letters": {"rare": {"B": 1, "X": 1200}, "lower_case": 0, "gaps": 0, "stops": 0},
     "skipped": {"records": 0, "rows": 0, "first": []},
@@ -43,7 +44,7 @@ def test_every_number_is_said() -> None:
         ("rare letters", "B 1, X 1,200"),
         ("duplicates in a family, dropped", "40"),
         ("records of families not drawn", "60"),
-        ("sequences with conflicting labels", "2 in 5 rows, kept in train"),
+        ("sequences with conflicting labels", "2 in 5 rows, 4 of them kept in train"),
         ("families without a test sequence", "3"),
         ("verified", "passed"),
     ]
@@ -67,7 +68,9 @@ def test_what_is_not_usual_is_said_too() -> None:
     assert lines["broken records skipped"] == "3 (1,500 sequences)"
     assert lines["unlabelled sequences"] == "1,200"
     assert lines["heldout sequences"] == "9"
-    assert lines["sequences with conflicting labels"] == "2 in 5 rows, kept in their split"
+    assert (
+        lines["sequences with conflicting labels"] == "2 in 5 rows, 4 of them kept in their split"
+    )
     assert lines["verified"] == "failed"
     assert [lines[name] for name in REASONS.values()] == [
         f"1,00{place}" for place in range(len(REASONS))
@@ -75,7 +78,7 @@ def test_what_is_not_usual_is_said_too() -> None:
 
 
 def test_no_conflicts_are_said_to_be_none() -> None:
-    lines = dict(describe({**MANIFEST, "conflicts": {"sequences": 0, "rows": 0}}))
+    lines = dict(describe({**MANIFEST, "conflicts": {"sequences": 0, "rows": 0, "kept": 0}}))
     assert lines["sequences with conflicting labels"] == "0"
 
 
@@ -129,7 +132,7 @@ def test_families_are_grouped_by_their_training_rows(manifest: dict[str, Any]) -
 
 
 def test_conflicts_are_counted_by_sequence_and_row(manifest: dict[str, Any]) -> None:
-    assert manifest["conflicts"] == {"sequences": 1, "rows": 2}
+    assert manifest["conflicts"] == {"sequences": 1, "rows": 2, "kept": 2}
 
 
 def test_coordinates_that_do_not_fit_are_counted(manifest: dict[str, Any], tmp_path: Path) -> None:

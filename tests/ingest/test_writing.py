@@ -159,7 +159,7 @@ def test_pieces_make_no_difference(
     monkeypatch.setattr(module, "_PIECE_BYTES", num_bytes)
     pieces = ingest(sources, tmp_path / "pieces", options=options)
     assert pieces["digest"] == whole["digest"]
-    assert whole["conflicts"] == {"sequences": 2, "rows": 4}
+    assert whole["conflicts"] == {"sequences": 2, "rows": 4, "kept": 4}
     for name in set(TABLES) & set(whole["files"]):
         first, second = (pq.read_table(tmp_path / out / name) for out in ("whole", "pieces"))
         assert second.equals(first)

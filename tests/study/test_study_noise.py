@@ -107,7 +107,7 @@ def test_a_matrix_may_stand_in_a_table(
     path = study_of(write_study, families, f"{{kind: matrix, transitions: {matrix}}}")
     assert load_study(path).noise[0].label.transitions == {"PF1": {"PF3": 0.5}}
     matrix.write_text("clean,given,probability\nPF1,PF3,1.5\n")
-    with pytest.raises(ConfigError, match=r"matrix\.csv:2: Expected a probability"):
+    with pytest.raises(ConfigError, match=r"Expected a probability .* in .*matrix\.csv:2, got "):
         load_study(path)
 
 
@@ -173,10 +173,14 @@ def test_more_open_set_noise_than_there_are_sequences_is_refused(
 
 
 def test_random_labels_need_sequences_of_unknown_family(
-    write_study: WriteStudy, table: Path
+    write_study: WriteStudy, table: Path, tmp_path: Path
 ) -> None:
-    path = study_of(write_study, table, "{unlabelled: random}")
-    with pytest.raises(InputError, match="Expected sequences of unknown family"):
+    path = write_study(
+        data=f"{{source: {table}, output: {tmp_path / 'dataset'}}}",
+        noise="[{name: noisy, label: {unlabelled: random}}]",
+    )
+    message = "^noise 'noisy' of study 'tiny': Expected sequences of unknown family"
+    with pytest.raises(InputError, match=message):
         prepared(path)
 
 
@@ -213,3 +217,61 @@ def test_a_crop_is_cut_as_it_is_stored(write_study: WriteStudy, families: Path, 
     for row, (text, part) in enumerate(zip(texts, stored.itertuples(), strict=True)):
         assert seen[row] == part.length <= len(text)
         assert part.start + part.length + part.gap_length <= len(text)
+
+
+def test_a_dataset_folder_is_a_source_as_it_is(write_study: WriteStudy, families: Path) -> None:
+    before = prepared(study_of(write_study, families, "{kind: none}"))
+    path = write_study(data=f"{{source: {before.dataset_folder}}}", noise="[{name: clean}]")
+    run = prepared(path)
+    assert run.dataset_folder == before.dataset_folder
+    assert run.inputs["dataset_digest"] == before.inputs["dataset_digest"]
+    with pytest.raises(ConfigError, match="a dataset folder as `source` without further options"):
+        load_study(path, ["data.seed=3"])
+    (before.dataset_folder / "families.parquet").unlink()
+    with pytest.raises(InputError, match="a whole dataset folder, got one that lacks a file"):
+        prepare_data(load_study(path))
+
+
+def test_families_may_be_named_without_their_version(
+    write_study: WriteStudy, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    lines = [
+        f"PF0000{i % 3}.{i % 3 + 4},{''.join(rng.choice(list('ACDEFGHIK'), size=20))}\n"
+        for i in range(60)
+    ]
+    table = tmp_path / "versions.csv"
+    table.write_text("family,sequence\n" + "".join(lines))
+    label = "{kind: asymmetric, rate: 0.5, class_map: {PF00000: PF00001.5}}"
+    noise = read_noise(prepared(study_of_plain(write_study, table, label)).noise_folder).labels
+    assert set(noise.label[noise.is_corrupted]) == {1}
+    label = "{kind: asymmetric, rate: 0.5, class_map: {PF00009: PF00001}}"
+    with pytest.raises(InputError, match=r"noise 'noisy' of study 'tiny': .*got 'PF00009'"):
+        prepared(study_of_plain(write_study, table, label))
+
+
+def study_of_plain(write_study: WriteStudy, table: Path, label: str) -> Path:
+    return write_study(
+        data=f"{{source: {table}, output: {table.parent / 'dataset'}}}",
+        noise=f"[{{name: noisy, label: {label}}}]",
+    )
+
+
+def test_open_set_noise_without_held_out_families_says_where_to_hold_out(
+    write_study: WriteStudy, families: Path
+) -> None:
+    with pytest.raises(InputError, match=r"got none in the data set .see `hold_out_families`"):
+        prepared(study_of(write_study, families, "{open_set_rate: 0.1}"))
+
+
+def test_the_manifest_says_how_many_labels_went_to_the_nearest_family(
+    write_study: WriteStudy, families: Path
+) -> None:
+    run = prepared(study_of(write_study, families, "{kind: clan, rate: 0.5, in_clan_share: 1}"))
+    found = manifest_of(run)
+    wrong = read_noise(run.noise_folder).labels
+    alone = wrong.is_corrupted & (wrong.clean_label == 2)  # PF3 has no clan
+    assert found["to_nearest"] == {"could": alone.sum(), "did": alone.sum()}
+    assert found["in_clan"]["could"] + alone.sum() == wrong.is_corrupted.sum()
+    assert found["open_set"] == {"requested_rate": 0.0, "actual_rate": 0.0}
+    assert found["requested_of"] == "all labels"

@@ -220,4 +220,4 @@ def _not_utf8(error: UnicodeDecodeError, path: str, *, line: int) -> InputError:
 
 def _no_parquet(error: Exception, path: str) -> InputError:
     reason = str(error).splitlines() or [type(error).__name__]
-    return InputError("a Parquet file", reason[0], path=path)
+    return InputError("a Parquet file", reason[0].rstrip("."), path=path)

@@ -145,10 +145,11 @@ def header_rule(
             raise InputError("a preset without `label_pattern` or `labels`", "both")
         known = _PRESETS[preset]
         return HeaderRule(known.pattern, None, known.unlabelled | unlabelled, known.facts)
-    group = "family" if labels is None else "name"
-    compiled = None if pattern is None else _compile(pattern, group)
-    if labels is not None and compiled is not None and "family" in compiled.groupindex:
-        raise InputError("the family from `label_pattern` or from `labels`", "both")
+    compiled = None if pattern is None else _compile(pattern)
+    if compiled is not None:
+        if labels is not None and "family" in compiled.groupindex:
+            raise InputError("the family from `label_pattern` or from `labels`", "both")
+        _require_group(compiled, "family" if labels is None else "name")
     table = None if labels is None else read_labels(labels)
     return HeaderRule(compiled, table, unlabelled)
 
@@ -239,18 +240,21 @@ def _open_labels(stream: IO[bytes], head: bytes, path: str) -> Iterator[OpenTabl
         yield open_text_table(stream, path, bad=bad)
 
 
-def _compile(pattern: str, group: str) -> re.Pattern[str]:
-    """A user's pattern, which must have a group."""
+def _compile(pattern: str) -> re.Pattern[str]:
+    """A user's pattern."""
     try:
-        compiled = re.compile(pattern)
+        return re.compile(pattern)
     except re.error as error:
         where = "" if error.pos is None else f" at character {error.pos + 1}"
         raise InputError("a regular expression", f"{pattern!r}: {error.msg}{where}") from error
     except (OverflowError, RecursionError) as error:
         raise InputError("a regular expression", f"{pattern[:_NUM_SHOWN]!r}: {error}") from error
+
+
+def _require_group(compiled: re.Pattern[str], group: str) -> None:
     if group not in compiled.groupindex:
-        raise InputError(f"a regular expression with a group (?P<{group}>...)", repr(pattern))
-    return compiled
+        expected = f"a regular expression with a group (?P<{group}>...)"
+        raise InputError(expected, repr(compiled.pattern))
 
 
 def _groups(match: re.Match[str], first_word: str) -> tuple[str, str, str]:
