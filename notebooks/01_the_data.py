@@ -178,8 +178,8 @@ _ = Path("families.sto").write_text("\n".join(lines))
 
 # %%
 bound, found = 0.7, {}
-for rule in ("random", "clustered"):
-    options = ingest.IngestOptions(split=rule, max_identity=bound)
+for rule, more in {"random": {}, "clustered": {"max_identity": bound}}.items():
+    options = ingest.IngestOptions(split=rule, **more)
     ingest.ingest([ingest.Source("families.sto")], rule, options=options)
     found[rule] = verification.verify_dataset(Path(rule), max_identity=bound)
 
