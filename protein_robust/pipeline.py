@@ -36,8 +36,8 @@ examples:
   python -m protein_robust.pipeline run pipelines/example.yaml \\
       --set name=mine --set data.source=mine.csv
 
-exit codes: 0 success, 1 a training failed, 2 a mistake in the request, 130 interrupted with Ctrl-C
-(the same command goes on where it stopped).
+exit codes: 0 success, 1 a training failed, 2 a mistake in the request, 130 Ctrl-C (then the same
+command goes on where it stopped).
 """
 
 

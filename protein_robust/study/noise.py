@@ -66,37 +66,39 @@ def prepare_noise(run: PlannedRun) -> None:
 
 def _inputs(folder: Path, digest: str) -> NoiseInputs:
     """What noise needs to know of a data set."""
-    labels, lengths = {}, {}
-    for split in (*SPLITS, *OTHER_SPLITS):
-        table = read_sequences(folder, split, columns=["sequence", "label"])
-        lengths[split] = pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
-        if split in SPLITS:
-            labels[split] = table["label"].to_numpy().astype(np.int64)
+    columns = ["sequence", "label"]
+    tables = {
+        split: read_sequences(folder, split, columns=columns) for split in (*SPLITS, *OTHER_SPLITS)
+    }
+    lengths = {
+        split: pc.binary_length(table["sequence"]).to_numpy().astype(np.int64)
+        for split, table in tables.items()
+    }
+    labels = {split: tables[split]["label"].to_numpy().astype(np.int64) for split in SPLITS}
     families = read_families(folder)
+    train = tables["train"]
     classes = Classes(
         tuple(families["family_accession"].to_pylist()),
         tuple(families["clan"].to_pylist()),
-        cache(partial(_nearest, folder, len(families))),
+        cache(partial(_nearest, train, len(families))),
     )
-    return NoiseInputs(labels, lengths, classes, digest, _conflicts(folder))
+    return NoiseInputs(labels, lengths, classes, digest, _conflicts(folder, train["sequence"]))
 
 
-def _nearest(folder: Path, num_classes: int) -> NDArray[np.int64]:
+def _nearest(train: pa.Table, num_classes: int) -> NDArray[np.int64]:
     """The class whose training sequences are most like those of each one."""
-    table = read_sequences(folder, "train", columns=["sequence", "label"])
-    column = table["sequence"].cast(pa.large_binary()).combine_chunks()
+    column = train["sequence"].cast(pa.large_binary()).combine_chunks()
     _, offsets, data = column.buffers()
     return nearest_families(
         np.frombuffer(data, dtype=np.uint8),
         np.frombuffer(offsets, dtype=np.int64)[column.offset :][: len(column) + 1],
-        labels=table["label"].to_numpy().astype(np.int64),
+        labels=train["label"].to_numpy().astype(np.int64),
         num_classes=num_classes,
     )
 
 
-def _conflicts(folder: Path) -> NDArray[np.int64]:
+def _conflicts(folder: Path, sequences: pa.ChunkedArray) -> NDArray[np.int64]:
     """A number for each training row, shared by rows with the same residues; -1 for the others."""
-    sequences = read_sequences(folder, "train", columns=["sequence"])["sequence"]
     repeated = read_conflicts(folder)["sequence"].combine_chunks()
     found = pc.index_in(sequences, value_set=repeated.unique())
     numbers: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
