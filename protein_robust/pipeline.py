@@ -151,9 +151,8 @@ def _add_reading_options(group: argparse._ArgumentGroup) -> None:
     )
     for column in ("sequence", "family", "name", "split"):
         group.add_argument(f"--{column}-column", metavar="NAME", help="of a table")
-    group.add_argument(
-        "--label-pattern", metavar="REGEX", help="finds (?P<family>...) in each FASTA header"
-    )
+    finds = "finds (?P<family>...) in each FASTA header"
+    group.add_argument("--label-pattern", metavar="REGEX", help=finds)
     group.add_argument("--labels", metavar="TABLE", help="families of the names of a FASTA file")
     group.add_argument("--preset", choices=["deeploc"], help="known FASTA headers")
     group.add_argument("--unknown", metavar="WORD", help="stands for a family that is not known")
@@ -166,8 +165,8 @@ def _add_split_options(group: argparse._ArgumentGroup) -> None:
         choices=["auto", "random", "existing", "clustered"],
         help="auto (default): existing where the sources name splits, else random",
     )
-    group.add_argument("--valid-fraction", type=float, metavar="F", help="of each family (0.1)")
-    group.add_argument("--test-fraction", type=float, metavar="F", help="of each family (0.1)")
+    for part in ("--valid-fraction", "--test-fraction"):
+        group.add_argument(part, type=float, metavar="F", help="of each family (0.1)")
     group.add_argument(
         "--max-identity",
         type=float,
@@ -181,9 +180,8 @@ def _add_split_options(group: argparse._ArgumentGroup) -> None:
             metavar="N|A,B",
             help=f"{what} that are no classes: how many to draw, or which",
         )
-    group.add_argument(
-        "--conflicts", choices=["keep", "drop"], help="sequences of several families (keep)"
-    )
+    conflicts = "sequences of several families (keep)"
+    group.add_argument("--conflicts", choices=["keep", "drop"], help=conflicts)
     group.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
     group.add_argument("--seed", type=int, metavar="N", help="of all that is drawn (0)")
 

@@ -10,6 +10,7 @@ from protein_robust.ingest.options import IngestOptions
 from protein_robust.ingest.summary import REASONS, describe
 
 _NUM_SHOWN = 20
+_MOST_ROWS = 11
 _RULES = {
     "random": "each family by a keyed hash of the residues: floor(n f) to test and to valid; "
     "a family too small for that is in train only",
@@ -172,11 +173,16 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header)]
+    """A table, or several where MLflow's page would show only the beginning of it."""
+    lines = []
     for row in rows:
         cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
         lines.append([_one_line(cell).replace("|", "\\|") for cell in cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    parts = [lines[begin : begin + _MOST_ROWS] for begin in range(0, len(lines), _MOST_ROWS)]
+    return "\n\n".join(
+        "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *part])
+        for part in parts or [[]]
+    )
 
 
 def _one_line(text: str) -> str:
