@@ -43,8 +43,10 @@ def ingest_files(parsed: argparse.Namespace) -> int:
     output.print(f"{folder}:", markup=False, soft_wrap=True)
     print_pairs(describe(manifest))
     for record in manifest["skipped"]["first"]:
-        where = f"{record['path']}:{record['line']}: {record['record'] or ''}"
-        errors.print(f"skipped {where} {record['reason']}", markup=False, soft_wrap=True)
+        line = "" if record["line"] is None else f":{record['line']}"
+        what = f"{record['record']}: " if record["record"] else ""
+        text = f"skipped {record['path']}{line}: {what}{record['reason']}"
+        errors.print(text, markup=False, soft_wrap=True)
     output.print(f"data card: {folder / 'data_card.md'}", markup=False, soft_wrap=True)
     if parsed.track:
         _track(folder, manifest)

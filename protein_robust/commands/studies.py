@@ -56,6 +56,9 @@ from protein_robust.tracking import (
     study_links,
 )
 
+DATA = "data"
+"""In a study's folder: the data card, figures of data and noise."""
+
 
 def run_study(parsed: argparse.Namespace) -> int:
     """Carry out a study and print its table."""
@@ -154,6 +157,9 @@ def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
     What can be wrong is looked at before anything is made, and the data before the rest.
     """
     require_place(study.folder / "runs")
+    if study.dataset_folder.resolve() == (study.folder / DATA).resolve():
+        expected = f"a dataset folder that is not {DATA!r} in the study's own"
+        raise InputError(expected, "this one", path=study.dataset_folder)
     if study.device == "cuda":
         _require_cuda()
     uri = resolve_uri(study.tracking.uri) if study.tracking.enabled else None
@@ -239,8 +245,9 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:
         return
-    data = study.folder / "data"
-    shutil.rmtree(data, ignore_errors=True)  # other data may have had other figures
+    data = study.folder / DATA
+    for old in data.glob("*_*.[ps][nv]g"):
+        old.unlink()  # other data may have had other figures
     write_data_figures(study.dataset_folder, data)
     noises = {run.noise: run.noise_folder for run in reversed(runs)}  # those of the first seed
     write_noise_figures(dict(reversed(noises.items())), study.dataset_folder, data)

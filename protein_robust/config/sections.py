@@ -113,8 +113,13 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _is_alone(self) -> Self:
-        others = sorted(self.model_fields_set - {"source", "folder"})
-        if self.dataset is not None and others:
+        fields = type(self).model_fields
+        others = [
+            name
+            for name in sorted(set(fields) - {"source", "folder"})
+            if getattr(self, name) != fields[name].default
+        ]
+        if others and self.dataset is not None:
             raise ValueError(
                 f"Expected a dataset folder as `source` without further options, got {others[0]}."
             )

@@ -103,8 +103,8 @@ def allocate(columns: Columns, options: IngestOptions, *, scratch: Path) -> Allo
     inside = _place_classes(pool, options, rule=rule, scratch=scratch)
     _check_test(pool.labels[inside.rows], inside.splits, options=options, rule=rule)
     _check_train(pool.labels[inside.rows], inside, accessions)
-    outside = _place_held_out(pool, held_out, inside.rows)
-    unknown = _place_unlabelled(pool, np.concatenate([inside.rows, outside.rows]))
+    outside = _place_held_out(pool, held_out, options)
+    unknown = _place_unlabelled(pool)
     parts = (inside, unknown, outside)
     rows = np.concatenate([part.rows for part in parts])
     return Allocation(
@@ -120,6 +120,7 @@ def allocate(columns: Columns, options: IngestOptions, *, scratch: Path) -> Allo
             **inside.removed,
             **unknown.removed,
             **outside.removed,
+            "conflicting": inside.removed["conflicting"] + outside.removed["conflicting"],
             "families_not_drawn": int((pool.labels == NOT_DRAWN).sum()),
         },
     )
@@ -195,11 +196,13 @@ def _without_conflicts(distinct: Distinct) -> Distinct:
     return replace(distinct, rows=rows, is_conflicting=np.zeros(len(rows), dtype=np.bool_))
 
 
-def _place_held_out(pool: Pool, held_out: Sequence[str], inside: Rows) -> _Placed:
+def _place_held_out(pool: Pool, held_out: Sequence[str], options: IngestOptions) -> _Placed:
     """Rows of held-out families, but those whose residues a class has."""
     rows = np.flatnonzero(pool.labels == HELD_OUT_CLASS)
-    known = _in(pool, rows, inside)
+    known = _in(pool, rows, np.flatnonzero(pool.labels >= 0))
     rows = rows[~known]
+    is_dropped = pool.is_conflicting[rows] & (options.conflicts == "drop")
+    rows = rows[~is_dropped]
     place_of = np.zeros(len(pool.columns.families), dtype=np.int32)
     for place, accession in enumerate(held_out):
         place_of[pool.columns.families[accession].code] = place
@@ -207,19 +210,20 @@ def _place_held_out(pool: Pool, held_out: Sequence[str], inside: Rows) -> _Place
     distinct = drop_copies(pool.take(rows, labels=place_of[codes], with_splits=False))
     removed = {
         "held_out_in_classes": int(known.sum()),
+        "conflicting": int(is_dropped.sum()),
         "duplicates_held_out": distinct.num_duplicates_within_family,
     }
-    return _alike(rows[distinct.rows], HELD_OUT, removed)
+    return _alike(pool, rows[distinct.rows], HELD_OUT, removed)
 
 
-def _place_unlabelled(pool: Pool, known_rows: Rows) -> _Placed:
-    """Rows of unknown family that may be trained on, but those whose residues are known."""
+def _place_unlabelled(pool: Pool) -> _Placed:
+    """Rows of unknown family that may be trained on, but those whose residues a family has."""
     rows = np.flatnonzero(pool.labels == NO_CLASS)
     in_train = np.ones(len(rows), dtype=np.bool_)
     if pool.splits is not None:
         in_train = pool.splits[rows] == TRAIN
     rows, num_tests = rows[in_train], int((~in_train).sum())
-    known = _in(pool, rows, known_rows)
+    known = _in(pool, rows, np.flatnonzero(pool.labels != NO_CLASS))
     rows = rows[~known]
     data = pool.take(rows, labels=np.zeros(len(rows), np.int32), with_splits=False)
     distinct = drop_copies(data)
@@ -228,12 +232,13 @@ def _place_unlabelled(pool: Pool, known_rows: Rows) -> _Placed:
         "unlabelled_in_families": int(known.sum()),
         "duplicates_unlabelled": distinct.num_duplicates_within_family,
     }
-    return _alike(rows[distinct.rows], UNLABELLED, removed)
+    return _alike(pool, rows[distinct.rows], UNLABELLED, removed)
 
 
-def _alike(rows: Rows, split: int, removed: dict[str, int]) -> _Placed:
+def _alike(pool: Pool, rows: Rows, split: int, removed: dict[str, int]) -> _Placed:
     """Rows that are all of one split."""
-    return _Placed(rows, np.full(len(rows), split, np.int8), np.zeros(len(rows), np.bool_), removed)
+    splits = np.full(len(rows), split, np.int8)
+    return _Placed(rows, splits, pool.is_conflicting[rows], removed)
 
 
 def _in(pool: Pool, rows: Rows, others: Rows) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Read sources into columns: clean each block, number its families, count what was unusual.
 
-The texts go to files (`Texts`); what stays in memory is some 50 bytes a row.
+The texts go to files (`Texts`); what stays in memory is some 100 bytes a row.
 """
 
 from __future__ import annotations

@@ -79,6 +79,9 @@ def ingest(
     check_output(output)
     files = expand_sources(list(sources))
     check_sources(files, output)
+    if options.split in ("random", "clustered") and any(source.split for source in sources):
+        expected = "`split` existing where files are given as train, valid or test"
+        raise InputError(expected, options.split)
     request = _request(files, options)
     reading = request.reading
     with staging(output) as staged, ExitStack() as open_files:

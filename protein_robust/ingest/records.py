@@ -26,6 +26,15 @@ _STOP = STOP.encode()
 _ALLOWED = frozenset((RESIDUES + RESIDUES.lower() + GAPS).encode())
 _NUM_SHOWN = 40
 
+
+class TruncatedError(InputError):
+    """A file that ends too early: what came before is as it was written."""
+
+
+class CorruptError(InputError):
+    """A file whose bytes are not those that were written: nothing read from it can be trusted."""
+
+
 UNLABELLED = ""
 """In place of the family of a row whose family is not known."""
 

@@ -29,7 +29,8 @@ from protein_robust.ingest.readers.tables import (
     read_parquet_table,
     read_text_table,
 )
-from protein_robust.ingest.records import BadRecords, Block
+from protein_robust.ingest.records import BadRecords, Block, TruncatedError
+from protein_robust.ingest.store import MANIFEST
 
 _PARQUET_MAGIC = b"PAR1"
 _STOCKHOLM_MAGIC = b"# STOCKHOLM"
@@ -75,18 +76,17 @@ def read_source(
         InputError: if the file cannot be read, is of no known format, or is broken.
     """
     if source.is_example:
+        _require_plain(reading.options)
         yield from ((block, 0) for block in synthetic.synthetic_blocks())
         return
-    with open_source(source.path) as opened:
-        try:
+    try:
+        with open_source(source.path) as opened:
             for block in _blocks(opened, str(source.path), reading):
                 yield block, opened.position
-        except InputError as error:
-            if not _is_damaged(opened):
-                raise
-            reading.bad.refuse(error, num_rows=0)  # what came before the damage is there
-        if opened.sha256 is not None:
-            identity |= {"sha256": opened.sha256, "num_bytes": opened.position}
+            if opened.sha256 is not None:
+                identity |= {"sha256": opened.sha256, "num_bytes": opened.position}
+    except TruncatedError as error:
+        reading.bad.refuse(error, num_rows=0)  # what came before the end is there
 
 
 def expand_sources(sources: Sequence[Source]) -> list[Source]:
@@ -106,6 +106,9 @@ def expand_sources(sources: Sequence[Source]) -> list[Source]:
         if source.is_example or source.path == STDIN or not Path(source.path).is_dir():
             files.append(source)
             continue
+        if Path(source.path, MANIFEST).is_file():
+            actual = "a dataset folder, which is what `ingest` makes of files"
+            raise InputError("files to ingest", actual, path=source.path)
         shards = expand_folder(Path(source.path))
         files += [replace(shard, split=source.split or shard.split) for shard in shards]
     return files
@@ -208,13 +211,11 @@ def check_use(reading: Reading) -> None:
                 raise InputError(f"a {what} among the sources, for `{name}`", found)
 
 
-def _is_damaged(opened: OpenSource) -> bool:
-    """Whether nothing more can be read: a damaged stream says so at every later try."""
-    try:
-        opened.stream.read1(1)
-    except InputError:
-        return True
-    return False
+def _require_plain(options: IngestOptions) -> None:
+    """Refuse to read the example in a way in which only files are read."""
+    for name in ("format", "preset"):
+        if getattr(options, name) != getattr(IngestOptions, name):
+            raise InputError(f"files, for `{name}` {getattr(options, name)}", "the example")
 
 
 def _find_format(opened: OpenSource, path: str, *, options: IngestOptions) -> str:

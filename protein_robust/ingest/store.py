@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from protein_robust.errors import InputError
 from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 CARD = "data_card.md"
 SEQUENCES = "sequences.parquet"

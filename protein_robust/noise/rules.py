@@ -56,8 +56,8 @@ class LabelRule:
         rate_spread: standard deviation of the rate over classes, at least 0: each class has its own
             rate, from a normal distribution around ``rate`` that is truncated to [0, 1] (Xia et al.
             2020 do this for each example, with 0.1). Exact counts are then brought to floor(rate N)
-            overall, see `protein_robust.noise.labels.spread_counts`; without them the mean is that
-            of the truncated distribution, not ``rate``. For ``symmetric``, ``pair``, ``clan``.
+            overall (`choosing.spread_counts`); without them the mean is that of the truncated
+            distribution, not ``rate``. For ``symmetric``, ``pair``, ``clan``.
         open_set_rate: share of the resulting training set, in [0, 1), that are sequences of
             held-out families, added with labels uniform over the K classes.
         unlabelled: ``random``: sequences without a known class are added, with labels uniform over

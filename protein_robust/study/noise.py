@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,8 @@ from protein_robust.noise import (
 )
 from protein_robust.study.plan import PlannedRun
 
+T = TypeVar("T")
+
 
 def prepare_noise(run: PlannedRun) -> None:
     """Draw and write the noise of a run, unless it is there already.
@@ -51,9 +54,9 @@ def prepare_noise(run: PlannedRun) -> None:
         pass  # absent, or not whole: drawn anew, to the same numbers
     inputs = _inputs(run.dataset_folder, run.inputs["dataset_digest"])
     noise = run.inputs["noise"]
-    rule = _with_versions(LabelRule(**noise["label"]), inputs.classes.accessions)
-    setting = NoiseSetting(rule, CropRule(**noise["crop"]), run.seed)
     try:
+        rule = _with_versions(LabelRule(**noise["label"]), inputs.classes.accessions)
+        setting = NoiseSetting(rule, CropRule(**noise["crop"]), run.seed)
         _require_added(rule, inputs)
         make_noise(run.noise_folder, setting, inputs=inputs)
     except InputError as error:
@@ -118,20 +121,33 @@ def _require_added(rule: LabelRule, inputs: NoiseInputs) -> None:
 
 def _with_versions(rule: LabelRule, accessions: Sequence[str]) -> LabelRule:
     """The same rule with the accessions of the data set, where it names them without version."""
-    known = set(accessions)
-    full: dict[str, str] = {}
+    versions: dict[str, list[str]] = {}
     for accession in accessions:
-        stem = without_version(accession)
-        full[stem] = accession if stem not in full else stem  # two versions: which one is meant?
+        versions.setdefault(without_version(accession), []).append(accession)
+    known = set(accessions)
 
-    def named(name: str) -> str:
-        return name if name in known else full.get(name, name)
+    def full(mapping: Mapping[str, T], what: str) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for name, value in mapping.items():
+            several = versions.get(name, [name])
+            if name not in known and len(several) > 1:
+                expected = f"family {name} of `{what}` with its version"
+                raise InputError(expected, f"{', '.join(several)} in the data set")
+            accession = name if name in known else several[0]
+            if accession in found:
+                raise InputError(f"each family once in `{what}`", f"{accession} twice")
+            found[accession] = value
+        return found
 
-    return replace(
-        rule,
-        class_map={named(clean): named(given) for clean, given in rule.class_map.items()},
-        transitions={
-            named(clean): {named(given): p for given, p in row.items()}
-            for clean, row in rule.transitions.items()
-        },
-    )
+    targets = {clean: next(iter(full({g: 0}, "class_map"))) for clean, g in rule.class_map.items()}
+    rows = {clean: full(row, "transitions") for clean, row in rule.transitions.items()}
+    try:
+        return replace(
+            rule,
+            class_map=full(targets, "class_map"),
+            transitions=full(rows, "transitions"),
+        )
+    except ValueError as error:  # such as a family that is mapped onto itself
+        message = str(error).removeprefix("Expected ").removesuffix(".")
+        expected, _, actual = message.partition(", got ")
+        raise InputError(expected, actual) from error

@@ -174,8 +174,7 @@ def _params(run: PlannedRun) -> dict[str, Any]:
         "seed": run.seed,
         "loss.label": run.loss_label,
         "noise.name": run.noise,
-        "noise.kind": noise["label"]["kind"],
-        "noise.rate": noise["label"]["rate"],
+        **{f"noise.{name}": _short(value) for name, value in noise["label"].items()},
     }
     emphasis = getattr(run_loss(run), "emphasis", None)
     if emphasis is not None:
@@ -186,6 +185,11 @@ def _params(run: PlannedRun) -> dict[str, Any]:
     for section, values in sections.items():
         flat |= {f"{section}.{name}": value for name, value in values.items()}
     return flat
+
+
+def _short(value: Any) -> Any:
+    """A value as a parameter: a long mapping is cut, since the run's files have it whole."""
+    return json.dumps(value)[:500] if isinstance(value, dict) else value
 
 
 def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:

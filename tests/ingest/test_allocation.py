@@ -152,13 +152,17 @@ def expected_removed(rows: list[Row], found: Outcome, options: IngestOptions) ->
         kept = {pair for pair in distinct if len(families[pair[1]]) == 1}
         removed["conflicting"] = len(distinct) - len(kept)
         distinct = kept
-    known = {sequence for _, sequence in distinct}
+    known = {row.sequence for row in rows if row.family in found.accessions}
     held_out = [row for row in rows if row.family in found.held_out]
     fresh = [row for row in held_out if row.sequence not in known]
     removed["held_out_in_classes"] = len(held_out) - len(fresh)
+    if options.conflicts == "drop":
+        stays = [row for row in fresh if len(families_of(rows)[row.sequence]) == 1]
+        removed["conflicting"] += len(fresh) - len(stays)
+        fresh = stays
     pairs = {(row.family, row.sequence) for row in fresh}
     removed["duplicates_held_out"] = len(fresh) - len(pairs)
-    known |= {sequence for _, sequence in pairs}
+    known = {row.sequence for row in rows if row.family is not None}
     unknown = [row for row in rows if row.family is None]
     counted = (None, "train") if found.rule == "existing" else (None, *SPLITS)
     in_train = [row for row in unknown if row.split in counted]
@@ -223,9 +227,9 @@ def test_conflicts_are_flagged_or_dropped(case: tuple[list[Row], IngestOptions])
         return
     families = families_of(case[0])
     for row, split, _, flag in found.kept:
-        assert flag == (split in SPLITS and len(families[row.sequence]) > 1)
+        assert flag == (row.family is not None and len(families[row.sequence]) > 1)
         assert not (flag and case[1].conflicts == "drop")
-        assert not (flag and found.rule == "random" and split != "train")
+        assert not (flag and found.rule == "random" and split not in ("train", "heldout"))
 
 
 @given(case=cases(), number=st.integers(0, 5))

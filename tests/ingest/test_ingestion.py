@@ -715,3 +715,76 @@ def test_a_clan_file_of_other_families_is_refused(tmp_path: Path) -> None:
     source, clans = write(tmp_path / "a.csv", rows()), str(tmp_path / "clans.tsv")
     with pytest.raises(InputError, match=r"clans\.tsv: .* at least one family .*, got none of 3"):
         run(source, output=tmp_path / "out", clans=clans)
+
+
+@pytest.mark.parametrize("policy", ["keep", "drop"])
+def test_the_kept_rows_of_conflicts_are_those_that_have_a_split(
+    tmp_path: Path, policy: str
+) -> None:
+    shared = ["x1,F0,MACX", "x2,F2,MACX", "y1,F1,MADX", "y2,F2,MADX", "z1,F2,MAEX", "z2,F3,MAEX"]
+    source = write(tmp_path / "a.csv", [*rows(4), *shared, "u,?,MACX", "v,?,MAEX"])
+    options = {"hold_out_families": ("F2", "F3"), "conflicts": policy, "unknown": "?"}
+    manifest = run(source, output=tmp_path / "out", **options)
+    table = pq.read_table(tmp_path / "out" / "conflicts.parquet")
+    assert len(table) == manifest["conflicts"]["rows"] == 6
+    assert len(table) - table["split"].null_count == manifest["conflicts"]["kept"]
+    kept = set(read_sequences(tmp_path / "out")["sequence"].to_pylist())
+    assert bool({"MACX", "MADX", "MAEX"} & kept) == (policy == "keep")
+    assert manifest["counts"]["unlabelled"] == 0
+    check_sum(manifest)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "fasta"])
+def test_a_corrupt_file_is_an_error_under_both_policies(tmp_path: Path, suffix: str) -> None:
+    lines = rows(3, 40) if suffix == "csv" else [f">s{i} F{i % 3}" for i in range(9)]
+    whole = bytearray(gzip.compress("\n".join(lines).encode(), compresslevel=0))
+    whole[len(whole) // 2] ^= 1  # the check sum at the end tells
+    (tmp_path / f"a.{suffix}.gz").write_bytes(whole)
+    for policy in ("error", "skip"):
+        with pytest.raises(InputError):
+            run(
+                Source(tmp_path / f"a.{suffix}.gz"),
+                output=tmp_path / "out",
+                on_bad_record=policy,
+                **({} if suffix == "csv" else {"label_pattern": "(?P<family>F.)"}),
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corrupt_file_is_said_to_be_damaged_under_skip(tmp_path: Path) -> None:
+    text = "name,family,sequence\n" + "\n".join(rows(3, 40))
+    whole = bytearray(gzip.compress(text.encode(), compresslevel=0))
+    place = whole.index(b"f1n05,F1,M")
+    whole[place + 9] = ord("W")  # another residue: only the check sum can tell
+    (tmp_path / "a.csv.gz").write_bytes(whole)
+    with pytest.raises(InputError, match=r"a\.csv\.gz: Expected a whole gzip file, got a damaged"):
+        run(Source(tmp_path / "a.csv.gz"), output=tmp_path / "out", on_bad_record="skip")
+
+
+def test_a_file_that_ends_in_its_first_bytes_is_passed_over_beside_a_good_one(
+    tmp_path: Path,
+) -> None:
+    good = write(tmp_path / "a.csv", rows())
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"name,family,sequence\nx,F0,MK\n")[:20])
+    sources = [good, Source(tmp_path / "b.csv.gz")]
+    manifest = ingest(sources, tmp_path / "out", options=IngestOptions(on_bad_record="skip"))
+    assert manifest["counts"]["records"] == 30
+    assert manifest["skipped"]["records"] == 1
+
+
+@pytest.mark.parametrize("options", [{"preset": "deeploc"}, {"format": "fasta"}])
+def test_the_example_is_not_read_as_a_file(tmp_path: Path, options: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"Expected files, for `.*, got the example"):
+        run(Source(EXAMPLE), output=tmp_path / "out", **options)
+
+
+def test_files_of_splits_are_not_divided_again(tmp_path: Path) -> None:
+    source = Source(write(tmp_path / "a.csv", rows()).path, "train")
+    with pytest.raises(InputError, match="`split` existing where files are given as train"):
+        run(source, output=tmp_path / "out", split="random")
+
+
+def test_a_dataset_folder_is_no_source_of_ingestion(tmp_path: Path) -> None:
+    ingest([write(tmp_path / "a.csv", rows())], tmp_path / "out")
+    with pytest.raises(InputError, match="Expected files to ingest, got a dataset folder"):
+        ingest([Source(tmp_path / "out")], tmp_path / "two")

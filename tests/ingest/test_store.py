@@ -80,7 +80,7 @@ def test_what_is_written_is_read(dataset: Path) -> None:
     assert (manifest["kind"], manifest["name"], manifest["schema_version"]) == (
         "dataset",
         "mine",
-        2,
+        3,
     )
     assert manifest["is_synthetic"] is False
 
@@ -141,7 +141,7 @@ def test_a_folder_without_manifest_cannot_be_read(tmp_path: Path) -> None:
         ('{"kind": "noise"}', "Expected the manifest of a dataset, got another one"),
         (
             '{"kind": "dataset", "schema_version": 1}',
-            r"Expected schema version 2 \(ingest again\), got 1",
+            r"Expected schema version 3 \(ingest again\), got 1",
         ),
     ],
 )

@@ -12,10 +12,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from protein_robust.config import load_study
+from protein_robust.config import dump_yaml, load_study
 from protein_robust.errors import ConfigError, InputError
 from protein_robust.ingest import read_sequences
 from protein_robust.noise import read_noise
+from protein_robust.pipeline import main
 from protein_robust.study import (
     PlannedRun,
     evaluate_run,
@@ -168,7 +169,7 @@ def test_more_open_set_noise_than_there_are_sequences_is_refused(
     write_study: WriteStudy, families: Path
 ) -> None:
     path = study_of(write_study, families, "{open_set_rate: 0.5}", data=", hold_out_clans: [CL1]")
-    with pytest.raises(InputError, match="Expected"):
+    with pytest.raises(InputError, match=r"`open_set_rate` of at most 0\.\d+, or \d+ held-out"):
         prepared(path)
 
 
@@ -275,3 +276,73 @@ def test_the_manifest_says_how_many_labels_went_to_the_nearest_family(
     assert found["in_clan"]["could"] + alone.sum() == wrong.is_corrupted.sum()
     assert found["open_set"] == {"requested_rate": 0.0, "actual_rate": 0.0}
     assert found["requested_of"] == "all labels"
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("{kind: asymmetric, rate: 0.5, class_map: {PF00001: PF00002, PF00001.1: PF00003}}",
+         r"each family once in `class_map`, got PF00001\.1 twice"),
+        ("{kind: matrix, transitions: {PF00001: {PF00002: 0.6, PF00002.1: 0.3}}}",
+         r"each family once in `transitions`, got PF00002\.1 twice"),
+        ("{kind: matrix, transitions: {PF00001: {PF00002: 0.6}, PF00001.1: {PF00003: 0.3}}}",
+         r"each family once in `transitions`, got PF00001\.1 twice"),
+        ("{kind: asymmetric, rate: 0.5, class_map: {PF00001: PF00001.1}}",
+         r"noise 'noisy' of study 'tiny': Expected `class_map` onto other classes, got "),
+        ("{kind: asymmetric, rate: 0.5, class_map: {PF00001: PF00004}}",
+         r"family PF00004 of `class_map` with its version, got PF00004\.1, PF00004\.2 in the data"),
+    ],
+)  # fmt: skip
+def test_names_without_version_are_never_mixed_up(
+    write_study: WriteStudy, tmp_path: Path, label: str, message: str
+) -> None:
+    names = ["PF00001.1", "PF00002.1", "PF00003.1", "PF00004.1", "PF00004.2"]
+    rng = np.random.default_rng(1)
+    lines = [
+        f"{names[i % 5]},{''.join(rng.choice(list('ACDEFGHIK'), size=20))}\n" for i in range(100)
+    ]
+    table = tmp_path / "versions.csv"
+    table.write_text("family,sequence\n" + "".join(lines))
+    with pytest.raises(InputError, match=message):
+        prepared(study_of_plain(write_study, table, label))
+
+
+def test_a_study_on_a_dataset_folder_can_be_written_and_read_again(
+    write_study: WriteStudy, families: Path, tmp_path: Path
+) -> None:
+    before = prepared(study_of(write_study, families, "{kind: none}"))
+    study = load_study(write_study(data=f"{{source: {before.dataset_folder}}}"))
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_yaml(study))
+    assert load_study(again) == study
+
+
+def test_the_studys_own_data_folder_is_no_place_for_a_dataset(
+    write_study: WriteStudy, tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results" / "data"
+    path = write_study(data=f"{{source: {table}, output: {output}}}")
+    assert main(["run", str(path)]) == 2
+    assert "Expected a dataset folder that is not 'data' in the study's own" in (
+        capsys.readouterr().err.replace("\n", " ")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["{unlabelled: random}", "{open_set_rate: 0.2}"])
+def test_losses_that_remember_or_learn_from_others_see_the_added_sequences(
+    write_study: WriteStudy, families: Path, label: str
+) -> None:
+    held = ", hold_out_families: [PF3]" if "open" in label else ""
+    path = study_of(write_study, families, label, data=held)
+    losses = (
+        "[{name: joint_optimization, label: JO1}, {name: early_learning_regularization},"
+        "{name: corrected_labels, label: JO2, teacher: JO1},"
+        "{name: distillation, label: KD, teacher: JO1}]"
+    )
+    study = load_study(path, [f"losses={losses}"])
+    manifest, _ = prepare_data(study)
+    runs = plan_runs(study, manifest["digest"])
+    for run in runs:
+        prepare_noise(run)
+    assert run_all(runs, jobs=1, experiment=None, on_report=lambda _: None) == []

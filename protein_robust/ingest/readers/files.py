@@ -3,8 +3,9 @@
 Archives (zip, tar, 7z) and the other ways to compress are refused, not unpacked: so no name inside
 an archive, absolute or with ``..``, is ever used as a path.
 
-A damaged file gives all that could be decompressed before the damage; only then does reading raise
-the `InputError`, and again at every later try. So a reader can keep what came before:
+A damaged file gives all that could be decompressed before the damage; only then does reading raise,
+and again at every later try: `TruncatedError` where the file ends too early, so that a reader can
+keep what came before, `CorruptError` where nothing of it can be trusted:
 
     try:
         lines = stream.readlines(1 << 20)
@@ -28,6 +29,7 @@ import pyarrow as pa
 
 from protein_robust.errors import InputError
 from protein_robust.ingest.options import STDIN
+from protein_robust.ingest.records import CorruptError, TruncatedError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -260,8 +262,10 @@ def _gunzip(packed: io.BufferedReader, name: str) -> Iterator[bytes]:
             data = member.unused_data.lstrip(b"\0")  # zeros may fill up the last block of a tape
             while not data and (more := packed.read(_READ_BYTES)):
                 data = more.lstrip(b"\0")
-    except (EOFError, zlib.error) as error:
-        raise InputError("a whole gzip file", f"a damaged one ({error})", path=name) from error
+    except EOFError as error:
+        raise TruncatedError("a whole gzip file", f"a damaged one ({error})", path=name) from error
+    except zlib.error as error:
+        raise CorruptError("a whole gzip file", f"a damaged one ({error})", path=name) from error
 
 
 def _unzstd(packed: io.BufferedReader, name: str) -> Iterator[bytes]:
@@ -277,7 +281,9 @@ def _unzstd(packed: io.BufferedReader, name: str) -> Iterator[bytes]:
                 # It does not say how much it wrote before the damage, but no text ends with zeros.
                 yield bytes(buffer.rstrip(b"\0"))
                 actual = f"a damaged one ({error})"
-                raise InputError("a whole zstd file", actual, path=name) from error
+                is_truncated = "truncated" in str(error).lower()
+                kind = TruncatedError if is_truncated else CorruptError
+                raise kind("a whole zstd file", actual, path=name) from error
             if not num_bytes:
                 return
             yield bytes(memoryview(buffer)[:num_bytes])

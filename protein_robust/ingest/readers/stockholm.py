@@ -23,7 +23,7 @@ from protein_robust.ingest.readers.stockholm_markup import (
 )
 from protein_robust.ingest.readers.stockholm_record import Record
 from protein_robust.ingest.readers.stockholm_whole import RecordText, find_records, read_whole
-from protein_robust.ingest.records import BadRecords, Block
+from protein_robust.ingest.records import BadRecords, Block, CorruptError
 
 READ_BYTES = 1 << 18
 """How much is asked of the stream at once."""
@@ -183,6 +183,8 @@ class _Reader:
         """Refuse what the end of the file, or the damage to it, cuts off."""
         record, line = self._record, self._num_lines or None
         inside = "" if record is None else f" inside {record.title}"
+        if isinstance(damage, CorruptError):
+            raise damage  # under both policies: what came before may be wrong too
         if damage is not None:
             actual = damage.actual + inside
             error = InputError(damage.expected, actual, path=self._path, line=line)
