@@ -335,8 +335,8 @@ def test_a_damaged_gzip_gives_blocks_or_an_error(
                 for block in read_stockholm(opened.stream, "seed", bad=bad):
                     found.append(block)
         except InputError as error:
-            # What may be passed over is: only a file of which nothing can be read, or that cannot be
-            # trusted, is an error.
+            # What may be passed over is: only a file of which nothing can be read, or that
+            # cannot be trusted, is an error.
             assert policy == "error" or "seed.gz" in str(error)  # noqa: PT017
             assert policy == "error" or not found or isinstance(error, CorruptError)  # noqa: PT017
 
