@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,9 @@ def long_run(write_study: WriteStudy, tmp_path: Path) -> Iterator[subprocess.Pop
     """Two trainings that would take long, both under way."""
     path = write_study(training="{epochs: 5000, batch_size: 16}")
     command = [sys.executable, "-m", "protein_robust.pipeline", "run", str(path), "--jobs", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background jobs ignore Ctrl-C, and so would what they start, these tests included.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         runs = tmp_path / "results" / "runs"
         wait_until(lambda: len(list(runs.glob("*/checkpoints/last"))) == 2)
         yield process
