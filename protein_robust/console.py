@@ -32,7 +32,27 @@ errors = Console(stderr=True, highlight=False)
 output = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
-class ReadingProgress:
+class _Shown:
+    """A bar that is there from the beginning of a block to its end."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+class ReadingProgress(_Shown):
     """A bar over the bytes of the files that are read."""
 
     def __init__(self) -> None:
@@ -55,22 +75,8 @@ class ReadingProgress:
             self._task, completed=num_bytes_done, total=num_bytes_total or None, records=num_records
         )
 
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-
-class DownloadProgress:
+class DownloadProgress(_Shown):
     """A bar over the bytes of a file that is fetched, with speed and remaining time."""
 
     def __init__(self, name: str) -> None:
@@ -94,20 +100,6 @@ class DownloadProgress:
             self._has_begun = True
             self._progress.reset(self._task, total=num_bytes_total, completed=num_bytes_done)
         self._progress.update(self._task, completed=num_bytes_done, total=num_bytes_total)
-
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._progress.stop()
 
 
 class StudyProgress:

@@ -40,7 +40,7 @@ from protein_robust.ingest.splits import (
     valid_from_train,
 )
 
-UNLABELLED, HELD_OUT = range(len(SPLITS), len(SPLITS) + len(OTHER_SPLITS))
+UNLABELLED_SPLIT, HELD_OUT_SPLIT = range(len(SPLITS), len(SPLITS) + len(OTHER_SPLITS))
 _NUM_SHOWN = 5
 
 
@@ -213,7 +213,7 @@ def _place_held_out(pool: Pool, held_out: Sequence[str], options: IngestOptions)
         "conflicting": int(is_dropped.sum()),
         "duplicates_held_out": distinct.num_duplicates_within_family,
     }
-    return _alike(pool, rows[distinct.rows], HELD_OUT, removed)
+    return _alike(pool, rows[distinct.rows], HELD_OUT_SPLIT, removed)
 
 
 def _place_unlabelled(pool: Pool) -> _Placed:
@@ -232,7 +232,7 @@ def _place_unlabelled(pool: Pool) -> _Placed:
         "unlabelled_in_families": int(known.sum()),
         "duplicates_unlabelled": distinct.num_duplicates_within_family,
     }
-    return _alike(pool, rows[distinct.rows], UNLABELLED, removed)
+    return _alike(pool, rows[distinct.rows], UNLABELLED_SPLIT, removed)
 
 
 def _alike(pool: Pool, rows: Rows, split: int, removed: dict[str, int]) -> _Placed:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from protein_robust.ingest import store
-from protein_robust.ingest.allocation import UNLABELLED, Allocation
+from protein_robust.ingest.allocation import UNLABELLED_SPLIT, Allocation
 from protein_robust.ingest.columns import Columns
 from protein_robust.ingest.digest import ContentDigest
 from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
@@ -173,7 +173,7 @@ def _write_alignments(folder: Path, columns: Columns, allocation: Allocation) ->
 def _families(columns: Columns, allocation: Allocation) -> pa.Table:
     """``families.parquet``: row i is class i."""
     accessions = allocation.accessions
-    inside = allocation.splits < UNLABELLED
+    inside = allocation.splits < UNLABELLED_SPLIT
     labels, splits = allocation.labels[inside], allocation.splits[inside]
     numbers = [
         np.bincount(labels[splits == split], minlength=len(accessions))
@@ -192,7 +192,9 @@ def _families(columns: Columns, allocation: Allocation) -> pa.Table:
 def _held_out(columns: Columns, allocation: Allocation) -> pa.Table:
     """``heldout_families.parquet``: families that are no classes."""
     codes = np.frombuffer(columns.codes, dtype=np.int32)[allocation.rows]
-    numbers = np.bincount(codes[allocation.splits > UNLABELLED], minlength=len(columns.families))
+    numbers = np.bincount(
+        codes[allocation.splits > UNLABELLED_SPLIT], minlength=len(columns.families)
+    )
     accessions = allocation.held_out
     places = [columns.families[accession].code for accession in accessions]
     return pa.table(

@@ -734,31 +734,28 @@ def test_the_kept_rows_of_conflicts_are_those_that_have_a_split(
     check_sum(manifest)
 
 
+@pytest.mark.parametrize("policy", ["error", "skip"])
 @pytest.mark.parametrize("suffix", ["csv", "fasta"])
-def test_a_corrupt_file_is_an_error_under_both_policies(tmp_path: Path, suffix: str) -> None:
-    lines = rows(3, 40) if suffix == "csv" else [f">s{i} F{i % 3}" for i in range(9)]
-    whole = bytearray(gzip.compress("\n".join(lines).encode(), compresslevel=0))
-    whole[len(whole) // 2] ^= 1  # the check sum at the end tells
-    (tmp_path / f"a.{suffix}.gz").write_bytes(whole)
-    for policy in ("error", "skip"):
-        with pytest.raises(InputError):
-            run(
-                Source(tmp_path / f"a.{suffix}.gz"),
-                output=tmp_path / "out",
-                on_bad_record=policy,
-                **({} if suffix == "csv" else {"label_pattern": "(?P<family>F.)"}),
-            )
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_corrupt_file_is_said_to_be_damaged_under_skip(tmp_path: Path) -> None:
-    text = "name,family,sequence\n" + "\n".join(rows(3, 40))
+def test_a_corrupt_file_is_an_error_under_both_policies(
+    tmp_path: Path, suffix: str, policy: str
+) -> None:
+    lines = rows(3, 40)
+    options = {"on_bad_record": policy}
+    if suffix == "fasta":
+        lines = [">{} {}\n{}".format(*line.split(",")) for line in lines]
+        options["label_pattern"] = "(?P<family>F.)$"
+    text = "\n".join(lines) if suffix == "fasta" else "\n".join(["name,family,sequence", *lines])
     whole = bytearray(gzip.compress(text.encode(), compresslevel=0))
-    place = whole.index(b"f1n05,F1,M")
-    whole[place + 9] = ord("W")  # another residue: only the check sum can tell
-    (tmp_path / "a.csv.gz").write_bytes(whole)
-    with pytest.raises(InputError, match=r"a\.csv\.gz: Expected a whole gzip file, got a damaged"):
-        run(Source(tmp_path / "a.csv.gz"), output=tmp_path / "out", on_bad_record="skip")
+    path = tmp_path / f"a.{suffix}.gz"
+    path.write_bytes(whole)
+    assert run(Source(path), output=tmp_path / "good", **options)["counts"]["records"] == 120
+    separator = b"\n" if suffix == "fasta" else b","
+    place = whole.index(b"F1" + separator + b"M")
+    whole[place + 3] = ord("W")  # another residue: only the check sum can tell
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"a\..*\.gz: Expected a whole gzip file, got a damaged"):
+        run(Source(path), output=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_ends_in_its_first_bytes_is_passed_over_beside_a_good_one(

@@ -87,7 +87,8 @@ def test_a_value_that_is_not_allowed_or_has_no_use_is_refused(
 
 
 def test_a_row_may_sum_to_a_rounding_above_one() -> None:
-    LabelRule("matrix", transitions={"A": {"B": 0.5, "C": 0.5 + 5e-10}})
+    row = {"B": 0.5, "C": 0.5 + 5e-10}
+    assert LabelRule("matrix", transitions={"A": row}).transitions == {"A": row}
 
 
 @pytest.mark.parametrize(

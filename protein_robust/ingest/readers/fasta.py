@@ -206,7 +206,7 @@ def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
             while size < _CHUNK_BYTES and (piece := read(_CHUNK_BYTES - size)):
                 pieces.append(piece)
                 size += len(piece)
-        except Exception:
+        except (InputError, OSError):
             yield b"".join(pieces)
             raise
         yield b"".join(pieces)
