@@ -1,9 +1,8 @@
-"""Tracking against real SQLite stores and one real server; nothing here is a mock."""
+"""Tracking against real SQLite stores; nothing here is a mock."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 import socket
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,19 @@ from protein_robust.report import flat_tables
 from protein_robust.tracking import (
     Experiment,
     TrainingRun,
+    is_recorded,
     list_studies,
     log_summary,
     prepare,
     resolve_uri,
     save_view,
+    send_rest,
     serve_ui,
     start_run,
     study_links,
 )
 from protein_robust.tracking.data import MAX_NOTE, log_data_card
+from protein_robust.tracking.outbox import Outbox
 from protein_robust.tracking.server import data_link
 from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.stores import connect
@@ -67,14 +69,13 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def open_run(experiment: Experiment, run_id: str | None = None, **params: object) -> TrainingRun:
+def open_run(experiment: Experiment, folder: Path, **params: object) -> TrainingRun:
     return start_run(
         experiment,
         "CE | crop | seed 0",
         params={"loss.name": "CE", "seed": 0, **params},
         tags={"study": "demo", "run_key": "abc"},
-        history_path=Path("results/history.jsonl"),
-        run_id=run_id,
+        folder=folder,
     )
 
 
@@ -181,38 +182,42 @@ class TestPrepare:
 
 @pytest.mark.slow
 class TestTrainingRun:
-    def test_settings_and_tags_are_there(self, experiment: Experiment) -> None:
-        with open_run(experiment, **{"model.width": 64}) as run:
+    def test_settings_and_tags_are_there(self, experiment: Experiment, tmp_path: Path) -> None:
+        with open_run(experiment, tmp_path, **{"model.width": 64}) as run:
             pass
         found = connect(experiment.uri).get_run(run.run_id)
         assert found.info.run_name == "CE | crop | seed 0"
         assert found.data.params == {"loss.name": "CE", "seed": "0", "model.width": "64"}
-        tags = {"study": "demo", "run_key": "abc", "stage": "train", **source_tags()}
+        token = Outbox(tmp_path).token
+        tags = {"study": "demo", "run_key": "abc", "stage": "train", "outbox": token}
+        tags |= source_tags()
         assert tags.items() <= found.data.tags.items()
 
-    def test_more_parameters_than_a_batch_takes(self, experiment: Experiment) -> None:
-        with open_run(experiment, **{f"p{i}": i for i in range(150)}) as run:
+    def test_more_parameters_than_a_batch_takes(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        with open_run(experiment, tmp_path, **{f"p{i}": i for i in range(150)}) as run:
             pass
         assert len(connect(experiment.uri).get_run(run.run_id).data.params) == 152
 
-    def test_epochs_are_steps(self, experiment: Experiment) -> None:
-        with open_run(experiment) as run:
+    def test_epochs_are_steps(self, experiment: Experiment, tmp_path: Path) -> None:
+        with open_run(experiment, tmp_path) as run:
             run.log_epoch(1, {"test/accuracy": 0.5, "train/loss": 2.0})
             run.log_epoch(2, {"test/accuracy": 0.75, "train/loss": 1.0})
         assert values(experiment, run, "test/accuracy") == [(1, 0.5), (2, 0.75)]
 
-    def test_infinite_value_is_logged_as_nan(self, experiment: Experiment) -> None:
-        with open_run(experiment) as run:
+    def test_infinite_value_is_logged_as_nan(self, experiment: Experiment, tmp_path: Path) -> None:
+        with open_run(experiment, tmp_path) as run:
             run.log_epoch(1, {"train/loss": math.inf})
         assert math.isnan(values(experiment, run, "train/loss")[0][1])
 
-    def test_final_values_have_one_point(self, experiment: Experiment) -> None:
-        with open_run(experiment) as run:
+    def test_final_values_have_one_point(self, experiment: Experiment, tmp_path: Path) -> None:
+        with open_run(experiment, tmp_path) as run:
             run.log_metrics({"final/test_accuracy": 0.9})
         assert values(experiment, run, "final/test_accuracy") == [(0, 0.9)]
 
-    def test_dataset_carries_our_digest(self, experiment: Experiment) -> None:
-        with open_run(experiment) as run:
+    def test_dataset_carries_our_digest(self, experiment: Experiment, tmp_path: Path) -> None:
+        with open_run(experiment, tmp_path) as run:
             run.log_dataset("pfam", digest="f" * 64, source="/data/pfam", context="training")
         [used] = connect(experiment.uri).get_run(run.run_id).inputs.dataset_inputs
         assert (used.dataset.name, used.dataset.digest) == ("pfam", "f" * 16)
@@ -224,7 +229,7 @@ class TestTrainingRun:
         folder.mkdir()
         (folder / "weights.bin").write_bytes(b"1")
         (tmp_path / "config.yaml").write_text("a: 1\n")
-        with open_run(experiment) as run:
+        with open_run(experiment, tmp_path) as run:
             run.log_files([tmp_path / "config.yaml"])
             run.log_files([folder], "checkpoints/best")
         client = connect(experiment.uri)
@@ -241,9 +246,13 @@ class TestTrainingRun:
         ids=["end", "error", "ctrl-c"],
     )
     def test_run_ends_as_its_body_ends(
-        self, experiment: Experiment, error: type[BaseException] | None, status: str
+        self,
+        experiment: Experiment,
+        tmp_path: Path,
+        error: type[BaseException] | None,
+        status: str,
     ) -> None:
-        run = open_run(experiment)
+        run = open_run(experiment, tmp_path)
         if error is None:
             run.finish()
         else:
@@ -252,10 +261,10 @@ class TestTrainingRun:
         assert connect(experiment.uri).get_run(run.run_id).info.status == status
 
     def test_system_metrics_are_sampled(
-        self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+        self, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("protein_robust.tracking.runs.SAMPLING_SECONDS", 0.05)
-        with open_run(experiment) as run:
+        monkeypatch.setattr("protein_robust.tracking.store_run.SAMPLING_SECONDS", 0.05)
+        with open_run(experiment, tmp_path) as run:
             time.sleep(0.5)
         metrics = connect(experiment.uri).get_run(run.run_id).data.metrics
         assert "system/cpu_utilization_percentage" in metrics
@@ -263,103 +272,170 @@ class TestTrainingRun:
 
 @pytest.mark.slow
 class TestResume:
-    def test_continued_run_keeps_its_points_and_adds_new_ones(self, experiment: Experiment) -> None:
-        first = open_run(experiment)
+    def test_continued_run_keeps_its_points_and_adds_new_ones(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        first = open_run(experiment, tmp_path)
         first.log_epoch(1, {"train/loss": 2.0})
         first.finish("KILLED")
-        with open_run(experiment, first.run_id, seed=7, added=1) as second:
-            second.log_epoch(1, {"train/loss": 9.0})
+        with open_run(experiment, tmp_path, seed=7, added=1) as second:
+            second.log_epoch(1, {"train/loss": 9.0, "train/accuracy": 0.5})
             second.log_epoch(2, {"train/loss": 1.0})
-        assert (second.run_id, second.is_resumed) == (first.run_id, True)
+        assert second.run_id == first.run_id
         assert values(experiment, second, "train/loss") == [(1, 2.0), (2, 1.0)]
+        assert values(experiment, second, "train/accuracy") == [(1, 0.5)]
         found = connect(experiment.uri).get_run(first.run_id)
         assert found.info.status == "FINISHED"
         # What a parameter was at first cannot change in MLflow; new ones are added.
         assert found.data.params == {"loss.name": "CE", "seed": "0", "added": "1"}
 
-    def test_lost_run_is_replaced(self, experiment: Experiment) -> None:
-        with open_run(experiment, "0" * 32) as run:
-            pass
-        assert run.run_id != "0" * 32
-        assert not run.is_resumed
+    def test_run_is_found_again_without_the_note_of_what_was_sent(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        first = open_run(experiment, tmp_path)
+        first.log_epoch(1, {"train/loss": 2.0})
+        first.finish("KILLED")
+        (tmp_path / "tracking.json").write_text("{")
+        with open_run(experiment, tmp_path) as second:
+            second.log_epoch(2, {"train/loss": 1.0})
+        assert second.run_id == first.run_id
+        assert values(experiment, second, "train/loss") == [(1, 2.0), (2, 1.0)]
 
-    def test_deleted_run_is_replaced(self, experiment: Experiment) -> None:
-        with open_run(experiment) as first:
-            pass
+    def test_deleted_run_is_made_anew_with_everything(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        with open_run(experiment, tmp_path) as first:
+            first.log_epoch(1, {"train/loss": 2.0})
         connect(experiment.uri).delete_run(first.run_id)
-        with open_run(experiment, first.run_id) as second:
-            pass
+        with open_run(experiment, tmp_path) as second:
+            second.log_epoch(2, {"train/loss": 1.0})
         assert second.run_id != first.run_id
+        assert values(experiment, second, "train/loss") == [(1, 2.0), (2, 1.0)]
+
+    def test_another_experiment_gets_everything(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        with open_run(experiment, tmp_path) as first:
+            first.log_epoch(1, {"train/loss": 2.0})
+            first.log_metrics({"final/test_accuracy": 0.5})
+        other = prepare(experiment.uri, "other")
+        assert send_rest(other, tmp_path)
+        [found] = connect(other.uri).search_runs([other.experiment_id])
+        assert found.info.status == "FINISHED"
+        assert found.data.metrics == {"train/loss": 2.0, "final/test_accuracy": 0.5}
+        [before] = connect(other.uri).search_runs([experiment.experiment_id])
+        assert before.info.run_id == first.run_id
+
+    def test_second_run_that_a_lost_answer_left_is_removed_at_the_end(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        client = connect(experiment.uri)
+        with open_run(experiment, tmp_path) as run:
+            tags = {"outbox": Outbox(tmp_path).token}
+            wait_until(lambda: run.run_id is not None)
+            client.create_run(experiment.experiment_id, tags=tags)
+        [found] = client.search_runs([experiment.experiment_id])
+        assert found.info.run_id == run.run_id
+
+
+class TestRecorded:
+    def test_whole_run_has_single_values_and_an_end(self, tmp_path: Path) -> None:
+        outbox = Outbox(tmp_path)
+        outbox.append_points({"train/loss": 1.0}, step=1)
+        outbox.append("end", "FINISHED")
+        assert not is_recorded(tmp_path)
+        outbox.append_points({"final/test_accuracy": 0.5}, step=0)
+        assert not is_recorded(tmp_path)
+        outbox.append("end", "FINISHED")
+        assert is_recorded(tmp_path)
+
+    def test_folder_without_an_outbox_has_no_run(self, tmp_path: Path) -> None:
+        assert not is_recorded(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestFailure:
-    def test_lost_database_leaves_the_run_idle_with_one_warning(
+    def test_lost_database_is_one_warning_and_the_outbox_stays(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with open_run(Experiment(f"sqlite:///{tmp_path}/mlflow.db", "1")) as run:
+        lost = Experiment(f"sqlite:///{tmp_path}/mlflow.db", "1")
+        with open_run(lost, tmp_path) as run:
             run.log_epoch(1, {"train/loss": 1.0})
-        assert run.failed
         [warning] = caplog.messages
-        assert warning.startswith("tracking stopped: no tracking database at ")
-        assert warning.endswith("; metrics stay in results/history.jsonl")
+        assert warning.startswith("tracking waits: no tracking database at ")
+        assert warning.endswith(f"; {tmp_path}/outbox.jsonl keeps what is left")
         assert not (tmp_path / "mlflow.db").exists()
+        kinds = [list(entry)[1] for entry, _ in Outbox(tmp_path).read(0)]
+        assert kinds == ["open", "metrics", "end"]
 
     @pytest.mark.slow
-    def test_missing_file_stops_tracking_not_training(
-        self, experiment: Experiment, caplog: pytest.LogCaptureFixture
+    def test_file_that_is_gone_is_left_out_with_a_warning(
+        self, experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with open_run(experiment) as run:
-            run.log_files([Path("nowhere.csv")])
+        (tmp_path / "there.csv").write_text("a\n")
+        with open_run(experiment, tmp_path) as run:
+            run.log_files([tmp_path / "nowhere.csv", tmp_path / "there.csv"])
             run.log_epoch(1, {"train/loss": 1.0})
-        assert [record.levelno for record in caplog.records] == [logging.WARNING]
-        found = connect(experiment.uri).get_run(run.run_id)
-        assert found.data.tags["tracking"] == "stopped before the end"
+        [warning] = caplog.messages
+        assert warning.startswith("tracking leaves out /")
+        assert warning.endswith("nowhere.csv: it is not there any more")
+        client = connect(experiment.uri)
+        found = client.get_run(run.run_id)
+        assert found.data.tags["tracking"] == "incomplete"
         assert found.info.status == "FINISHED"
+        assert [file.path for file in client.list_artifacts(run.run_id)] == ["there.csv"]
 
     @pytest.mark.slow
-    def test_killed_server_stops_tracking_not_training(
-        self, server: tuple[str, subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+    def test_line_that_the_store_refuses_is_left_out_with_a_warning(
+        self, experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        uri, process = server
-        experiment = prepare(uri, "proteins")
-        with open_run(experiment) as run:
+        with open_run(experiment, tmp_path) as run:
+            for epoch in (1, 2, 3):
+                run.log_epoch(epoch, {"what?" if epoch == 2 else "train/loss": 1.0})
+        [warning] = caplog.messages
+        assert warning.startswith("tracking leaves out metrics {'what?': 1.0}, step 2: Invalid val")
+        assert values(experiment, run, "train/loss") == [(1, 1.0), (3, 1.0)]
+
+    @pytest.mark.slow
+    def test_experiment_that_is_gone_stops_tracking_with_one_warning(
+        self, experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with open_run(Experiment(experiment.uri, "99"), tmp_path) as run:
             run.log_epoch(1, {"train/loss": 1.0})
-            assert values(experiment, run, "train/loss") == [(1, 1.0)]
-            process.kill()
-            process.wait()
-            started = time.monotonic()
-            for epoch in range(2, 6):
+        [warning] = caplog.messages
+        assert warning.startswith("tracking stopped: No Experiment with id=99 exists; ")
+
+    @pytest.mark.slow
+    def test_run_that_is_deleted_meanwhile_stays_deleted(
+        self, experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with open_run(experiment, tmp_path) as run:
+            wait_until(lambda: run.run_id is not None)
+            connect(experiment.uri).delete_run(run.run_id)
+            run.log_epoch(1, {"train/loss": 1.0})
+        [warning] = caplog.messages
+        assert "must be in the 'active' state" in warning
+        assert connect(experiment.uri).search_runs([experiment.experiment_id]) == []
+
+    @pytest.mark.slow
+    def test_outbox_that_cannot_be_written_stops_tracking_not_training(
+        self, experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = tmp_path / "run"
+        folder.mkdir()
+        with open_run(experiment, folder) as run:
+            shutil.rmtree(folder)
+            for epoch in (1, 2):
                 run.log_epoch(epoch, {"train/loss": 1.0})
-        assert run.failed
-        assert time.monotonic() - started < 20
-        assert [m for m in caplog.messages if m.startswith("tracking stopped: ")] == caplog.messages
-        assert len(caplog.messages) == 1
+        stopped = [text for text in caplog.messages if text.startswith("tracking stopped: ")]
+        assert stopped == [f"tracking stopped: {folder}/outbox.jsonl: No such file or directory"]
 
 
-@pytest.fixture
-def server(tmp_path: Path, template: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Give a real server in one process, so that killing it leaves none behind."""
-    shutil.copy(template, tmp_path / "mlflow.db")
-    port = free_port()
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{tmp_path}/mlflow.db",
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(tmp_path / "artifacts"),
-        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-    }
-    address = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
-    command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", *address]
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(uri)
-        yield uri, process
-    finally:
-        process.kill()
-        process.wait()
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
 
 
 def wait_for(uri: str, seconds: float = 60.0) -> None:
@@ -596,10 +672,11 @@ class TestPages:
         assert list(study_links("3", "demo")) == ["charts", "runs"]
 
     @pytest.mark.slow
-    def test_studies_of_a_store_are_found(self, experiment: Experiment) -> None:
+    def test_studies_of_a_store_are_found(self, experiment: Experiment, tmp_path: Path) -> None:
         connect(experiment.uri).create_run(experiment.experiment_id, tags={"stage": "train"})
-        for _ in range(2):
-            open_run(experiment).finish()
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            open_run(experiment, tmp_path / name).finish()
         log_summary(experiment, "demo", tables={})
         assert list_studies(experiment.uri) == [(experiment.experiment_id, "demo")]
 

@@ -3,7 +3,7 @@
 MLflow is imported inside functions only, so importing this package is quick and works without it.
 """
 
-from protein_robust.tracking.runs import TrainingRun, start_run
+from protein_robust.tracking.runs import TrainingRun, is_recorded, send_rest, start_run
 from protein_robust.tracking.server import LOCAL_PAGES, list_studies, serve_ui, study_links
 from protein_robust.tracking.stores import Experiment, check_store, prepare, resolve_uri
 from protein_robust.tracking.summary import log_summary
@@ -14,11 +14,13 @@ __all__ = [
     "Experiment",
     "TrainingRun",
     "check_store",
+    "is_recorded",
     "list_studies",
     "log_summary",
     "prepare",
     "resolve_uri",
     "save_view",
+    "send_rest",
     "serve_ui",
     "start_run",
     "study_links",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein_robust.tracking.artifacts import copy_files, show_images
-from protein_robust.tracking.runs import DIGEST_LENGTH, PARAMS_PER_BATCH, dataset_inputs
 from protein_robust.tracking.source import source_tags
+from protein_robust.tracking.store_run import DIGEST_LENGTH, PARAMS_PER_BATCH, dataset_inputs
 from protein_robust.tracking.stores import Experiment, connect
 from protein_robust.tracking.summary import discard_run
 

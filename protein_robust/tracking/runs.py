@@ -1,78 +1,68 @@
 """One training as one flat MLflow run: its parameters, curves, data, files.
 
-The training's own files are the record; tracking is a copy for the eye. So once `prepare` has
-passed, no failure here stops a training: the first one is reported through logging, with where the
-values still are, and the rest of the run goes untracked.
+What is logged goes to the outbox in the run's folder, and a thread sends it from there. So a
+training neither waits for the store nor ends with it: while the store is gone or slow the lines
+stay, and they are sent when it answers again, by this process or a later one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
-from protein_robust.tracking.artifacts import copy_files
+from protein_robust.tracking.outbox import Outbox
+from protein_robust.tracking.sender import Sender
 from protein_robust.tracking.source import source_tags
-from protein_robust.tracking.stores import Experiment, connect, is_reachable, sqlite_path
-
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
-    from mlflow.tracking import MlflowClient
+from protein_robust.tracking.store_run import DIGEST_LENGTH
+from protein_robust.tracking.stores import Experiment
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-SAMPLING_SECONDS = 5.0
-"""Time between two readings of processor, memory and accelerator."""
-PARAMS_PER_BATCH = 100
-METRICS_PER_BATCH = 1000
-DIGEST_LENGTH = 16
-"""As many characters of a digest as the list of runs shows; MLflow takes up to 36."""
 
 _log = logging.getLogger(__name__)
 
 
 class TrainingRun:
-    """One training in MLflow; made by `start_run`, or idle where tracking failed to start.
+    """One training in MLflow; made by `start_run`.
 
     As a context manager it ends as FINISHED, as KILLED by Ctrl-C, as FAILED by any other exception.
+    Its methods return at once, but for `finish`. Readings of processor, memory and accelerator are
+    sent beside what is logged; those of a time in which the store does not answer are not taken.
 
-    Attributes:
-        run_id: MLflow's identifier, to be kept for continuing the run; None where none was made.
-        is_resumed: whether an earlier run goes on.
-        failed: whether tracking has stopped before its end.
+    Args:
+        outbox: where lines go.
+        experiment: where they are sent.
     """
 
-    def __init__(self, experiment: Experiment, *, history_path: Path) -> None:
-        """Hold nothing yet; `start_run` opens the run."""
-        self.run_id: str | None = None
-        self.is_resumed = False
-        self.failed = False
-        self._experiment = experiment
-        self._history_path = history_path
-        self._open_client: MlflowClient | None = None
-        self._stop_monitor: Callable[[], None] = _nothing
-        self._tracked_epochs: set[int] | None = None
+    def __init__(self, outbox: Outbox, experiment: Experiment) -> None:
+        """Begin to send what is left of the last time."""
+        self._outbox = outbox
+        self._sender = Sender(outbox, experiment)
+        self._is_open = True
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's identifier of the run; None until the store has told it."""
+        return self._sender.run_id
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one point to each curve.
 
-        An epoch that a resumed run already holds is left as it is. An infinite value is logged as
-        NaN, which leaves the scale of the chart readable.
+        A point that the run already has is left as it is. An infinite value is logged as NaN, which
+        leaves the scale of the chart readable.
 
         Args:
-            epoch: the step of the curves.
+            epoch: the step of the curves, 1 for the first.
             metrics: values by name; the part before ``/`` groups charts, as in ``test/accuracy``.
         """
-        self._attempt(lambda: self._log_epoch(epoch, metrics))
+        self._write(lambda: self._outbox.append_points(_finite(metrics), step=epoch))
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log values that the run has once, shown as bars across runs."""
-        self._attempt(lambda: self._log_batches(metrics, step=0))
+        """Log values that the run has once, shown as bars across runs; the first one stays."""
+        self._write(lambda: self._outbox.append_points(_finite(metrics), step=0))
 
     def log_dataset(self, name: str, *, digest: str, source: str, context: str) -> None:
         """Name the data of this training.
@@ -84,31 +74,26 @@ class TrainingRun:
             source: the dataset folder.
             context: what it was used for, such as ``training``.
         """
-        self._attempt(lambda: self._log_dataset(name, digest[:DIGEST_LENGTH], source, context))
+        short = digest[:DIGEST_LENGTH]
+        dataset = {"name": name, "digest": short, "source": source, "context": context}
+        self._write(lambda: self._outbox.append("dataset", dataset))
 
     def log_files(self, paths: Iterable[Path], artifact_path: str | None = None) -> None:
-        """Copy files and whole folders to the run.
+        """Copy files and whole folders to the run, as they are when the store takes them.
 
         Args:
-            paths: files, or folders whose content is copied.
+            paths: files, or folders whose content is copied; one that is gone by then is a warning.
             artifact_path: folder of the run to put them in; None for its root.
         """
-        self._attempt(lambda: copy_files(self._client, self._id, paths, artifact_path))
+        files = [str(path.absolute()) for path in paths]
+        self._write(lambda: self._outbox.append("files", files, to=artifact_path))
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """End the run; after a failure, close it only if the store answers again."""
-        if self.run_id is None:
-            return
-        if not self.failed:
-            self._attempt(self._stop_monitor)
-            self._attempt(lambda: self._client.set_terminated(self._id, status))
-        elif is_reachable(self._experiment.uri):
-            self.failed = False
-            self._attempt(
-                lambda: self._client.set_tag(self._id, "tracking", "stopped before the end")
-            )
-            self._attempt(lambda: self._client.set_terminated(self._id, status))
-            self.failed = True
+        """End the run, and wait some seconds for what is left to be sent, if the store answers."""
+        if self._is_open:
+            self._write(lambda: self._outbox.append("end", status))
+            self._is_open = False
+            self._sender.close()
 
     def __enter__(self) -> Self:
         """Give the run itself."""
@@ -126,61 +111,19 @@ class TrainingRun:
         else:
             self.finish("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
 
-    @property
-    def _client(self) -> MlflowClient:
-        if self._open_client is None:
-            path = sqlite_path(self._experiment.uri)
-            if path is not None and not path.is_file():
-                # MLflow would create a new store here, without the experiment.
-                raise FileNotFoundError(f"no tracking database at {path}")
-            self._open_client = connect(self._experiment.uri)
-        return self._open_client
-
-    @property
-    def _id(self) -> str:
-        assert self.run_id is not None  # `_attempt` does nothing on a run that never opened
-        return self.run_id
-
-    def _attempt(self, action: Callable[[], object]) -> None:
-        """Do it unless tracking has stopped; the first failure stops it, with one warning."""
-        if self.failed:
+    def _write(self, append: Callable[[], None]) -> None:
+        """Write a line; after one that cannot be written there are no others, and no end."""
+        if not self._is_open:
             return
         try:
-            action()
-        except Exception as error:  # noqa: BLE001  whatever a store raises must not end a training
-            self.failed = True
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            _log.warning("tracking stopped: %s; metrics stay in %s", reason, self._history_path)
-
-    def _open(
-        self, name: str, params: Mapping[str, object], tags: Mapping[str, str], run_id: str | None
-    ) -> None:
-        found = None if run_id is None else _find_run(self._client, run_id)
-        if run_id is not None and found is not None:
-            self.run_id, self.is_resumed, old_params = run_id, True, found
-            self._client.update_run(run_id, status="RUNNING")
+            append()
+        except OSError as error:
+            self._is_open = False
+            reason = error.strerror or type(error).__name__
+            _log.warning("tracking stopped: %s: %s", self._outbox.path, reason)
+            self._sender.close()
         else:
-            run = self._client.create_run(
-                self._experiment.experiment_id, tags=dict(tags), run_name=name
-            )
-            self.run_id, old_params = str(run.info.run_id), frozenset[str]()
-        _log_params(self._client, self._id, params, old_params)
-        self._stop_monitor = _start_monitor(self._experiment.uri, self._id, self.is_resumed)
-
-    def _log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        if self.is_resumed and self._tracked_epochs is None and metrics:
-            history = self._client.get_metric_history(self._id, next(iter(metrics)))
-            self._tracked_epochs = {point.step for point in history}
-        if epoch not in (self._tracked_epochs or ()):
-            self._log_batches(metrics, step=epoch)
-
-    def _log_batches(self, metrics: Mapping[str, float], *, step: int) -> None:
-        points = list(_points(metrics, step))
-        for start in range(0, len(points), METRICS_PER_BATCH):
-            self._client.log_batch(self._id, metrics=points[start : start + METRICS_PER_BATCH])
-
-    def _log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        self._client.log_inputs(self._id, dataset_inputs(name, digest, source, context))
+            self._sender.wake()
 
 
 def start_run(
@@ -189,97 +132,58 @@ def start_run(
     *,
     params: Mapping[str, object],
     tags: Mapping[str, str],
-    history_path: Path,
-    run_id: str | None = None,
+    folder: Path,
 ) -> TrainingRun:
-    """Open the run of one training, or continue an interrupted one.
+    """Open the run of one training, or continue the one of this folder.
+
+    A run that the store does not have any more is made anew, with everything that was logged.
 
     Args:
-        experiment: where `prepare` said.
+        experiment: where `prepare` said; another one than the last time gets everything.
         name: shown in the list of runs.
-        params: flat settings by dotted name; a resumed run keeps those it already has.
-        tags: ``study`` and whatever finds the run again; ``stage=train`` and the commit of the code
-            are added.
-        history_path: the file that keeps the metrics whatever happens here, named in the warning.
-        run_id: the run to continue; one that is gone or deleted is replaced by a new run.
+        params: flat settings by dotted name; a continued run keeps those it already has.
+        tags: ``study`` and whatever finds the run again; ``stage=train``, the commit of the code
+            and the name of the outbox are added.
+        folder: the run's folder; it gets ``outbox.jsonl`` and ``tracking.json``.
 
     Returns:
-        The open run, or one with ``failed`` set and every method idle.
+        The open run.
+
+    Raises:
+        OSError: if the outbox of the last time cannot be read.
     """
-    run = TrainingRun(experiment, history_path=history_path)
-    all_tags = {**source_tags(), "stage": "train", **tags}
-    run._attempt(lambda: run._open(name, params, all_tags, run_id))
+    outbox = Outbox(folder)
+    run = TrainingRun(outbox, experiment)
+    opened = {
+        "name": name,
+        "params": {key: str(value) for key, value in params.items()},
+        "tags": {**source_tags(), "stage": "train", **tags, "outbox": outbox.token},
+    }
+    run._write(lambda: outbox.append("open", opened))
     return run
 
 
-def dataset_inputs(name: str, digest: str, source: str, context: str) -> list[DatasetInput]:
-    """Describe a data set as MLflow's inputs of a run.
+def is_recorded(folder: Path) -> bool:
+    """Tell whether the outbox in a run's folder has the run to its end, single values and all."""
+    return Outbox(folder).is_whole
+
+
+def send_rest(experiment: Experiment, folder: Path) -> bool:
+    """Send what the outbox in a run's folder still holds, waiting some seconds at most.
 
     Args:
-        name: shown in the list of runs.
-        digest: up to 36 characters.
-        source: the dataset folder.
-        context: what it was used for.
+        experiment: where `prepare` said.
+        folder: the folder of a run that nobody is working on.
 
     Returns:
-        One input.
+        Whether the store has everything now.
     """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    dataset = Dataset(name, digest, source_type="local", source=json.dumps({"uri": source}))
-    return [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
-
-
-def _nothing() -> None:
-    """Stand for the monitor of a run that has none."""
+    outbox = Outbox(folder)
+    sent = outbox.read_sent()
+    if sent is not None and sent.is_in(experiment) and sent.size == outbox.size:
+        return True
+    return Sender(outbox, experiment).close()
 
 
-def _find_run(client: MlflowClient, run_id: str) -> frozenset[str] | None:
-    """Give the parameter names of a run that can go on, None where there is no such run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return frozenset(run.data.params) if run.info.lifecycle_stage == "active" else None
-
-
-def _log_params(
-    client: MlflowClient, run_id: str, params: Mapping[str, object], known: frozenset[str]
-) -> None:
-    """Log the parameters that the run lacks, in batches as large as MLflow takes."""
-    from mlflow.entities import Param
-
-    new = [Param(key, str(value)) for key, value in params.items() if key not in known]
-    for start in range(0, len(new), PARAMS_PER_BATCH):
-        client.log_batch(run_id, params=new[start : start + PARAMS_PER_BATCH])
-
-
-def _points(metrics: Mapping[str, float], step: int) -> Iterator[Metric]:
-    """Make MLflow's points of one moment."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    for key, value in metrics.items():
-        yield Metric(key, math.nan if math.isinf(value) else float(value), now, step)
-
-
-def _start_monitor(uri: str, run_id: str, is_resumed: bool) -> Callable[[], None]:
-    """Watch processor, memory and accelerator in a thread; returns what stops it."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(
-        run_id,
-        sampling_interval=SAMPLING_SECONDS,
-        resume_logging=is_resumed,
-        tracking_uri=uri,
-    )
-    monitor.start()
-
-    def stop() -> None:
-        monitor.finish()
-
-    return stop
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {key: math.nan if math.isinf(value) else float(value) for key, value in metrics.items()}

@@ -14,6 +14,7 @@ import urllib.request
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own defaults wait for minutes (7 retries, 120 s each) while training stands still.
+    # MLflow's own defaults (7 retries, 120 s each) hide for minutes that a server is gone.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -40,7 +41,8 @@ _ENVIRONMENT: Mapping[str, str] = {
 _LOG_LEVELS: Mapping[str, int] = {
     "mlflow": logging.WARNING,
     "alembic": logging.WARNING,
-    # What these report is reported once by `TrainingRun`, with where the values still are.
+    # What these report is reported once by `Sender`, with where the values still are.
+    "mlflow.store.db.utils": logging.CRITICAL,
     "mlflow.system_metrics": logging.CRITICAL,
     "urllib3.connectionpool": logging.ERROR,
 }
@@ -145,16 +147,29 @@ def connect(uri: str) -> MlflowClient:
 
     Settings already in the environment are kept.
     """
+    load_mlflow(uri)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+@cache
+def load_mlflow(uri: str) -> None:
+    """Import what a client of this store needs.
+
+    Threads share the list of ignored warnings, so the main one calls this before another connects.
+    """
     set_environment()
     with warnings.catch_warnings():
         # What MLflow's tables use of SQLAlchemy is nothing that a user of ours could change.
         warnings.simplefilter("ignore", DeprecationWarning)
-        from mlflow.tracking import MlflowClient
+        import mlflow.tracking
 
-        # After the import: MLflow sets its own levels then.
-        for logger, level in _LOG_LEVELS.items():
-            logging.getLogger(logger).setLevel(level)
-        return MlflowClient(tracking_uri=uri)
+        if sqlite_path(uri) is not None:
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    # After the import: MLflow sets its own levels then.
+    for logger, level in _LOG_LEVELS.items():
+        logging.getLogger(logger).setLevel(level)
 
 
 def set_environment() -> None:
@@ -170,10 +185,18 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 
+def store_problem(uri: str) -> str | None:
+    """Say within `REACH_SECONDS` why a store does not answer, or that its file is not there."""
+    path = sqlite_path(uri)
+    if path is None:
+        return _health_problem(uri)
+    # MLflow would create a new store there, without the experiment.
+    return None if path.is_file() else f"no tracking database at {path}"
+
+
 def is_reachable(uri: str) -> bool:
     """Tell within `REACH_SECONDS` whether the store answers, or its file exists."""
-    path = sqlite_path(uri)
-    return path.is_file() if path is not None else _health_problem(uri) is None
+    return store_problem(uri) is None
 
 
 def _absolute_sqlite(uri: str) -> str:
