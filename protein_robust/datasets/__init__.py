@@ -1,6 +1,17 @@
 """Arrays resident on the device, and the batches that are cut from them."""
 
-from protein_robust.datasets.batching import Batch, Batches, Epoch, plan_batches
+from protein_robust.datasets.batching import Batch, Batches, Epoch, Share, plan_batches
+from protein_robust.datasets.room import Parts, with_room
 from protein_robust.datasets.sequences import SequenceBatches, SequenceDataset
 
-__all__ = ["Batch", "Batches", "Epoch", "SequenceBatches", "SequenceDataset", "plan_batches"]
+__all__ = [
+    "Batch",
+    "Batches",
+    "Epoch",
+    "Parts",
+    "SequenceBatches",
+    "SequenceDataset",
+    "Share",
+    "plan_batches",
+    "with_room",
+]

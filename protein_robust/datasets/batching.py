@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,14 +28,38 @@ class Batch:
     index: Tensor
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one process works on of each batch, and how much of it at a time.
+
+    Attributes:
+        rank: number of the process, from 0.
+        num_ranks: how many processes share a batch.
+        halvings: how often the residue budget was halved for lack of memory.
+    """
+
+    rank: int = 0
+    num_ranks: int = 1
+    halvings: int = 0
+
+
 class Epoch(Protocol):
     """The batches of one pass over the data, in order."""
 
     def __len__(self) -> int:
         """How many batches."""
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Cut them one by one."""
+    def examples(self, number: int) -> NDArray[np.int64]:
+        """Positions in the data set of the examples of batch `number`, in all processes."""
+
+    def num_residues(self, number: int) -> int:
+        """How many inputs other than padding batch `number` has, in all processes."""
+
+    def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
+        """What cuts the parts of batch `number`, one at a time, each within the residue budget.
+
+        Every process gets as many parts; one of them may be without examples.
+        """
 
 
 class Batches(Protocol):
@@ -49,29 +73,27 @@ def plan_batches(
     lengths: NDArray[np.int64],
     *,
     batch_size: int,
-    max_residues: int,
     rng: np.random.Generator | None,
-    window: int = 16,
+    window: int = 512,
 ) -> list[NDArray[np.int64]]:
     """Put sequences of similar length together, so that little padding is needed.
 
     The shuffled examples are cut into windows of ``window`` batches, each window is sorted by
-    length and cut into batches, and the batches are shuffled: what stands together still changes
-    from epoch to epoch, and a batch is not one narrow band of all lengths. Without a generator
-    everything is sorted by length, for evaluation.
+    length and cut into batches, and the batches are shuffled. Without a generator everything is
+    sorted by length, for evaluation. What is in a batch does not depend on memory or on the number
+    of processes.
 
     Args:
         lengths: residues of each example as it will be seen, shape (N,), int64.
-        batch_size: the most examples a batch.
-        max_residues: the most positions a batch, padding included; a longer sequence stands alone.
+        batch_size: examples a batch; the last one of a window may have fewer.
         rng: where the order comes from; None for sorted batches.
         window: batches sorted together.
 
     Returns:
-        Positions of the examples of each batch; every example once.
+        Positions of the examples of each batch, shorter ones first; every example once.
 
     Example:
-        >>> plan = plan_batches(np.array([9, 2, 8]), batch_size=2, max_residues=100, rng=None)
+        >>> plan = plan_batches(np.array([9, 2, 8]), batch_size=2, rng=None)
         >>> [batch.tolist() for batch in plan]
         [[1, 2], [0]]
     """
@@ -81,12 +103,35 @@ def plan_batches(
     for begin in range(0, len(order), span):
         part = order[begin : begin + span]
         part = part[np.argsort(lengths[part], kind="stable")]
-        while len(part):
-            # Sorted: the last of the first n sequences is the longest, and sets the padded size.
-            area = lengths[part[:batch_size]] * np.arange(1, min(batch_size, len(part)) + 1)
-            size = max(1, int(np.searchsorted(area, max_residues, side="right")))
-            batches.append(part[:size])
-            part = part[size:]
+        batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
     if rng is not None:
         batches = [batches[i] for i in rng.permutation(len(batches))]
     return batches
+
+
+def within_budget(
+    lengths: NDArray[np.int64], max_positions: int, num_shares: int = 1
+) -> list[slice]:
+    """Cut a sorted batch into parts of which each share is padded to at most so many positions.
+
+    Args:
+        lengths: padded length of each example, increasing, shape (B,), int64.
+        max_positions: the most positions a share; an example that is longer stands alone in it.
+        num_shares: how many processes take turns in picking the examples of a part.
+
+    Returns:
+        Consecutive slices that cover the batch; at least one.
+
+    Example:
+        >>> within_budget(np.array([4, 4, 8, 32]), 16)
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    parts, begin = [], 0
+    while begin < len(lengths):
+        # Sorted: the last of the first n sequences is the longest, and sets the padded size.
+        rows = -(-np.arange(1, len(lengths) - begin + 1) // num_shares)
+        fitting = int(np.searchsorted(lengths[begin:] * rows, max_positions, side="right"))
+        end = min(begin + max(num_shares, fitting), len(lengths))
+        parts.append(slice(begin, end))
+        begin = end
+    return parts or [slice(0, 0)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein_robust.alphabet import INVALID, PAD, RESIDUES, TOKEN_OF_BYTE
-from protein_robust.datasets.batching import Batch, plan_batches
+from protein_robust.datasets.batching import Batch, Share, plan_batches, within_budget
 from protein_robust.noise import CropRule, Crops, draw_crops
 
-LENGTH_STEP = 8
-"""Padded lengths are multiples of this, so that few tensor shapes occur."""
+LENGTH_STEP = 4
+STEPS_PER_OCTAVE = 16
+"""Padded lengths are multiples of 4, above 128 of a 16th of the power of two below: few shapes."""
+
+BLOCK = 2**24
+"""Letters that are translated at a time."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +64,21 @@ class SequenceDataset:
         """
         if len(sequences) != len(labels):
             raise ValueError(f"Expected {len(sequences)} labels, got {len(labels)}.")
-        letters, lengths = _flatten(sequences)
+        chunks = sequences.chunks if isinstance(sequences, pa.ChunkedArray) else [sequences]
+        parts = [_letters_and_lengths(chunk) for chunk in chunks]
+        lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in parts)])
         if sequences.null_count or (lengths == 0).any():
             raise ValueError("Expected sequences of at least 1 residue, got an empty one.")
-        # `translate` and `find` are several times faster than indexing and comparing arrays.
-        tokens = bytearray(letters).translate(TOKEN_OF_BYTE.tobytes())
-        if (place := tokens.find(INVALID)) >= 0:
-            letter = chr(letters[place])
-            raise ValueError(f"Expected residue letters of {RESIDUES}, got {letter!r}.")
-        offset = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else lengths
+        tokens = np.empty(int(lengths.sum()), np.uint8)
+        end = 0
+        for letters, _ in parts:
+            end += len(letters)
+            _translate(letters, tokens[end - len(letters) : end])
+        offset = np.zeros_like(lengths)
+        np.cumsum(lengths[:-1], out=offset[1:])
         return cls(
-            torch.from_numpy(np.frombuffer(tokens, dtype=np.uint8)).to(device),
-            torch.from_numpy(offset.astype(np.int64)).to(device),
+            torch.from_numpy(tokens).to(device),
+            torch.from_numpy(offset).to(device),
             torch.from_numpy(np.array(labels, dtype=np.int64)).to(device),
             lengths,
         )
@@ -83,15 +91,15 @@ class SequenceDataset:
         """Gather, crop and pad some sequences on the device.
 
         Args:
-            index: which sequences, shape (B,), int64.
+            index: which sequences, shape (B,), int64; may be empty.
             crops: the part of each of the N sequences that is seen. Residues on the two sides of
                 a deletion are neighbours in the batch.
 
         Returns:
-            The batch; its padded length is the next multiple of `LENGTH_STEP`.
+            The batch, of one of few lengths (`padded_length`).
         """
         length = crops.length[index]
-        padded = int(_padded(length).max())
+        padded = int(padded_length(length).max(initial=LENGTH_STEP))
         rows = [index, crops.start[index], length]
         gap_length = crops.gap_length[index]
         if gap_length.any():
@@ -116,8 +124,10 @@ class SequenceBatches:
     Attributes:
         dataset: the sequences.
         crop: a rule, from which every epoch draws anew, or crops that stay as they are.
-        batch_size: the most examples a batch.
-        max_residues: the most positions a batch, padding included.
+        batch_size: examples a batch.
+        max_residues: the most positions of a batch, padding included, that a process works on at a
+            time; what is more is done in parts.
+        window: batches sorted together: more means less padding, and batches of fewer lengths.
         seed: of order and crops; None for length-sorted batches (evaluation), which need fixed
             crops.
         subset: positions of the sequences that take part, shape (M,), int64; None for all.
@@ -130,6 +140,7 @@ class SequenceBatches:
     crop: CropRule | Crops
     batch_size: int
     max_residues: int
+    window: int = 32
     seed: int | None = None
     subset: NDArray[np.int64] | None = None
 
@@ -147,14 +158,10 @@ class SequenceBatches:
         else:
             crops = self.crop
         subset = np.arange(len(self.dataset)) if self.subset is None else self.subset
-        plan = plan_batches(
-            _padded(crops.length[subset]),
-            batch_size=self.batch_size,
-            max_residues=self.max_residues,
-            rng=rng,
-        )
+        lengths = padded_length(crops.length[subset])
+        plan = plan_batches(lengths, batch_size=self.batch_size, window=self.window, rng=rng)
         plan = [subset[positions] for positions in plan]
-        return SequenceEpoch(self.dataset, crops, plan)
+        return SequenceEpoch(self.dataset, crops, plan, self.max_residues)
 
 
 @dataclass(frozen=True)
@@ -165,36 +172,80 @@ class SequenceEpoch:
         dataset: the sequences.
         crops: the part of each that is seen in this pass.
         plan: positions of the examples of each batch.
+        max_residues: the most positions that a process works on at a time.
     """
 
     dataset: SequenceDataset
     crops: Crops
     plan: Sequence[NDArray[np.int64]]
+    max_residues: int
 
     def __len__(self) -> int:
         """How many batches."""
         return len(self.plan)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Cut them one by one."""
-        for index in self.plan:
-            yield self.dataset.cut(index, self.crops)
+    def examples(self, number: int) -> NDArray[np.int64]:
+        """Positions in the data set of the examples of batch `number`, in all processes."""
+        return self.plan[number]
+
+    def num_residues(self, number: int) -> int:
+        """How many residues batch `number` has, in all processes."""
+        return int(self.crops.length[self.plan[number]].sum())
+
+    def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
+        """What cuts the parts of batch `number`; see `protein_robust.datasets.Epoch`.
+
+        Each process takes every ``num_ranks``-th sequence, so that all have similar lengths.
+        """
+        index = self.plan[number]
+        budget = self.max_residues >> share.halvings
+        lengths = padded_length(self.crops.length[index])
+        return [
+            partial(self.dataset.cut, index[part][share.rank :: share.num_ranks], self.crops)
+            for part in within_budget(lengths, budget, share.num_ranks)
+        ]
 
 
-def _padded(length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Round up to multiples of `LENGTH_STEP`."""
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
+def padded_length(length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round lengths up to one of few.
+
+    Args:
+        length: residues, each at least 1, int64.
+
+    Returns:
+        Multiples of 4 up to 128, of 8 up to 256, of 16 up to 512, ...
+
+    Example:
+        >>> padded_length(np.array([3, 128, 129, 300])).tolist()
+        [4, 128, 136, 304]
+    """
+    _, exponent = np.frexp(length - 0.5)  # 2 ** exponent is the next power of two
+    step: NDArray[np.int64] = np.maximum(
+        2 ** exponent.astype(np.int64) // (2 * STEPS_PER_OCTAVE), LENGTH_STEP
+    )
+    rounded: NDArray[np.int64] = -(-length // step) * step
+    return rounded
 
 
-def _flatten(sequences: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All bytes of a string column, and the length of each string."""
-    # Offsets of 64 bits before the chunks are joined: a column may hold more than 2 GB.
-    column = sequences.cast(pa.large_binary())
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
+def _letters_and_lengths(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All bytes of a string column, without a copy, and the length of each string."""
+    # Offsets of 64 bits: a column may hold more than 2 GB.
+    column = column.cast(pa.large_binary())
     _, offsets_buffer, data = column.buffers()
     first = column.offset
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[first : first + len(column) + 1]
     if data is None or not len(column):
         return np.zeros(0, np.uint8), np.diff(offsets)
     return np.frombuffer(data, dtype=np.uint8)[offsets[0] : offsets[-1]], np.diff(offsets)
+
+
+def _translate(letters: NDArray[np.uint8], tokens: NDArray[np.uint8]) -> None:
+    """Write the tokens of residue letters; what is none is an error."""
+    table = TOKEN_OF_BYTE.tobytes()
+    for begin in range(0, len(letters), BLOCK):
+        # `translate` and `find` are several times faster than indexing and comparing arrays.
+        block = letters[begin : begin + BLOCK].tobytes().translate(table)
+        if (place := block.find(INVALID)) >= 0:
+            letter = chr(letters[begin + place])
+            raise ValueError(f"Expected residue letters of {RESIDUES}, got {letter!r}.")
+        tokens[begin : begin + BLOCK] = np.frombuffer(block, dtype=np.uint8)

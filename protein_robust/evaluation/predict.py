@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from protein_robust.datasets import Batches
+from protein_robust import ranks
+from protein_robust.datasets import Batch, Batches, Parts, Share, with_room
 from protein_robust.evaluation.confidence import entropy_confidence
+from protein_robust.models import Precision, scores
 
 Describe = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Logits (B, K) and labels (B,) to further numbers of each example, (B,), by name."""
@@ -40,43 +42,73 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batches: Batches, describe: Describe | None = None) -> Predictions:
+def predict(
+    model: nn.Module,
+    batches: Batches,
+    describe: Describe | None = None,
+    *,
+    precision: Precision = "auto",
+) -> Predictions:
     """Predict every example once, in evaluation mode.
+
+    Where several processes train together, each predicts its share, and all get everything.
 
     Args:
         model: maps (inputs, mask) to logits (B, K); its mode is restored afterwards.
         batches: the data.
         describe: gives further numbers of each example; None for none.
+        precision: in which the network computes.
 
     Returns:
         The predictions.
     """
     was_training = model.training
     model.eval()
-    parts = []
     names: list[str] = []
-    for batch in batches.epoch(0):
-        device = batch.label.device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            logits = model(batch.inputs, batch.mask)
-        log_probs = functional.log_softmax(logits.float(), dim=1)
-        largest, prediction = log_probs.max(dim=1)
-        given = log_probs.gather(1, batch.label[:, None])[:, 0]
-        numbers = [largest.exp(), entropy_confidence(log_probs), given.exp()]
-        described = {} if describe is None else describe(logits, batch.label)
-        names = list(described)
-        numbers += described.values()
-        # float64 holds every class and index exactly; one copy to the host a batch.
-        parts.append(torch.stack([batch.index.double(), prediction.double(), *numbers]).cpu())
+
+    def work(parts: Parts) -> list[Tensor]:
+        """One table a part; float64 holds every class and index exactly."""
+        done = []
+        for part in parts:
+            batch = part()
+            if len(batch.label):
+                logits = scores(model, batch.inputs, batch.mask, precision)
+                described = {} if describe is None else describe(logits, batch.label)
+                names[:] = described
+                done.append(_numbers(batch, logits, described).cpu())
+        return done
+
+    epoch, share = batches.epoch(0), Share(ranks.rank(), ranks.num_ranks())
+    tables = []
+    for number in range(len(epoch)):
+        done, share = with_room(epoch, [number], share, work)
+        tables += done
     model.train(was_training)
-    table = torch.cat(parts, dim=1).numpy() if parts else np.zeros((5, 0))
-    table = table[:, np.argsort(table[0], kind="stable")]
-    index, prediction = table[:2].astype(np.int64)
+    # A process that had nothing to predict knows neither the number of columns nor their names.
+    names = ranks.from_any(names)
+    empty = torch.zeros(0, 5 + len(names), dtype=torch.float64)
+    table = ranks.gather_rows(torch.cat([empty, *tables])).numpy()
+    return _predictions(table[np.argsort(table[:, 0], kind="stable")], names)
+
+
+def _numbers(batch: Batch, logits: Tensor, described: Mapping[str, Tensor]) -> Tensor:
+    """What is kept of each example, shape (B, 5 + described), float64."""
+    log_probs = functional.log_softmax(logits.float(), dim=1)
+    largest, prediction = log_probs.max(dim=1)
+    given = log_probs.gather(1, batch.label[:, None])[:, 0]
+    confidence = entropy_confidence(log_probs)
+    columns = [batch.index, prediction, largest.exp(), confidence, given.exp(), *described.values()]
+    return torch.stack([column.double() for column in columns], dim=1)
+
+
+def _predictions(table: NDArray[np.float64], names: Sequence[str]) -> Predictions:
+    columns = np.ascontiguousarray(table.T)
+    index, prediction = columns[:2].astype(np.int64)
     return Predictions(
         index=index,
         prediction=prediction,
-        max_probability=table[2],
-        entropy_confidence=table[3],
-        label_probability=table[4],
-        described=dict(zip(names, table[5:], strict=True)),
+        max_probability=columns[2],
+        entropy_confidence=columns[3],
+        label_probability=columns[4],
+        described=dict(zip(names, columns[5:], strict=True)),
     )

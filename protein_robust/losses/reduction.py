@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
+
+from protein_robust import ranks
 
 
 @runtime_checkable
@@ -70,10 +72,7 @@ def global_divisor(total: Tensor) -> Tensor:
     Returns:
         Shape (), float64, at least the smallest normal number of float32.
     """
-    if _is_distributed():
-        total = total.clone()
-        distributed.all_reduce(total)
-        total /= distributed.get_world_size()
+    total = ranks.add_up(total) / ranks.num_ranks()
     # A weight may underflow for every example of a batch: no pull then, rather than 0 / 0.
     return total.clamp(min=torch.finfo(torch.float32).tiny)
 
@@ -93,11 +92,7 @@ def batch_objective(loss: object, values: Tensor) -> Tensor:
         >>> batch_objective(make_loss("cross_entropy"), torch.tensor([1.0, 2.0]))
         tensor(1.5000)
     """
-    if not _is_distributed() and getattr(loss, "example_weights", None) is None:
+    if not ranks.are_several() and getattr(loss, "example_weights", None) is None:
         return values.sum() / len(values)  # the same, without five small operations
     divisor = global_divisor(batch_total(loss, values))
     return values.sum() / divisor.to(values.dtype)
-
-
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protein_robust.alphabet import NUM_STANDARD, RESIDUE_PROFILES
-from protein_robust.models.masking import MaskedNormReLU, masked_max
+from protein_robust.models.masking import MaskedNormReLU, Padding, masked_max, masked_relu
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,28 @@ class ResidualBlock(nn.Module):
         self.norm_out = MaskedNormReLU(inner, momentum=momentum)
         self.widen = _convolution(inner, config.width, 1, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, padding: Padding) -> Tensor:
         """(B, C, 1, L) -> (B, C, 1, L)."""
-        hidden = self.dilated(self.norm_in(x, mask))
-        change: Tensor = self.widen(self.norm_out(hidden, mask))
+        hidden = self.norm_in(x, padding)
+        if self.training:
+            hidden = self.norm_out(self.dilated(hidden), padding)
+        else:
+            hidden = masked_relu(self._dilated_and_normalised(hidden), padding)
+        change: Tensor = self.widen(hidden)
         return x + change
+
+    def _dilated_and_normalised(self, x: Tensor) -> Tensor:
+        """In evaluation the norm after a convolution is part of its weights: a pass less."""
+        scale, shift = self.norm_out.affine()
+        layer = self.dilated
+        assert layer.bias is not None  # built with one
+        return functional.conv2d(
+            x,
+            layer.weight * scale[:, None, None, None],
+            layer.bias * scale + shift,
+            padding="same",
+            dilation=layer.dilation,
+        )
 
 
 class ProtCNN(nn.Module):
@@ -149,9 +166,10 @@ class ProtCNN(nn.Module):
         """
         x = functional.embedding(inputs.int(), self.profiles)  # (B, L, 20); padding is zero
         x = self.stem(rearrange(x, "b l c -> b c 1 l"))  # (B, C, 1, L), channels-last
+        padding = Padding.of(mask)
         for block in self.blocks:
-            x = block(x, mask)
-        return masked_max(x, mask)
+            x = block(x, padding)
+        return masked_max(x, padding)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """Score each family.
