@@ -1,55 +1,52 @@
-"""Checkpoints: weights and optimiser state as safetensors, everything else as JSON.
+"""The checkpoints of a training: which ones are kept, and which one it goes on from.
 
-A checkpoint is a folder, written under a temporary name and then renamed, with `checkpoint.json`
-last in it. Loading one never executes code.
+A checkpoint is a folder, written under a temporary name and then renamed; the last few are kept as
+``last``, ``last.1``, ``last.2``, newest first. Whenever the process ends, one of them is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from protein_robust.errors import InputError
+from protein_robust.errors import InputError, ProteinRobustError
 from protein_robust.losses import Memory
+from protein_robust.training import checkpoint_files as files
+from protein_robust.training.state import TrainingState
 
-SCHEMA_VERSION = 1
-MEMORY_FILE = "memory.safetensors"
+_logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainingState:
-    """How far a training has come.
+class CheckpointError(ProteinRobustError):
+    """A checkpoint cannot be written; those before it are as they were.
 
-    Attributes:
-        epoch: epochs done.
-        best_epoch: the one with the highest validation accuracy, counted from 1; 0 before any.
-        best_value: that accuracy.
-        history: a record for each epoch done, oldest first.
+    Args:
+        path: the checkpoint.
+        reason: why, such as ``No space left on device``.
+        num_bytes: about how much it takes.
+        is_first: whether there is none before it.
     """
 
-    epoch: int = 0
-    best_epoch: int = 0
-    best_value: float = float("-inf")
-    history: tuple[Mapping[str, Any], ...] = field(default=())
-
-    def after(self, record: Mapping[str, Any]) -> tuple[TrainingState, bool]:
-        """The state one epoch later, and whether that epoch is the best so far.
-
-        Of equal validation accuracies the first counts.
-        """
-        history = (*self.history, dict(record))
-        value = record.get("valid/accuracy", float("-inf"))
-        if value > self.best_value:
-            return TrainingState(self.epoch + 1, self.epoch + 1, value, history), True
-        return TrainingState(self.epoch + 1, self.best_epoch, self.best_value, history), False
+    def __init__(self, path: Path, reason: str, *, num_bytes: int, is_first: bool) -> None:
+        """Keep the facts."""
+        self.path = path
+        self.reason = reason
+        self.num_bytes = num_bytes
+        before = "there is none before it" if is_first else "the checkpoint before it is whole"
+        super().__init__(
+            f"{path}: Expected room for a checkpoint of about {num_bytes / 1e6:.1f} MB, "
+            f"got {reason}; {before}."
+        )
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,22 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Attributes:
-        folder: holds one sub-folder a checkpoint, ``last`` and ``best``.
+        folder: holds one sub-folder a checkpoint: ``last``, the ones before it, and ``best``.
         metadata: what else a reader needs: model settings, families, digest of the data.
+        keep: how many of ``last`` are kept while the training goes on, at least 1.
+
+    Raises:
+        ValueError: if `keep` is less than 1.
     """
 
     folder: Path
     metadata: Mapping[str, Any]
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Check `keep`."""
+        if self.keep < 1:
+            raise ValueError(f"Expected `keep` to be at least 1, got {self.keep!r}.")
 
     def save(
         self,
@@ -72,108 +79,145 @@ class Checkpoints:
         state: TrainingState,
         memory: Memory | None = None,
     ) -> None:
-        """Write a checkpoint, replacing the one of the same name.
+        """Write a checkpoint; the one of the same name moves back, as ``name.1``.
 
         Args:
-            name: of the sub-folder.
+            name: of the sub-folder. Of ``last`` the newest `keep` stay, of another name the newest.
             model: whose weights are kept.
             optimizer: whose state is kept; None where nobody will go on from here.
             state: how far the training has come.
             memory: of the loss; None where it has none.
-        """
-        from safetensors.torch import save_file
 
-        temporary = self.folder / f"{name}.partial"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        weights = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors")
+        Raises:
+            CheckpointError: if it cannot be written, as when the disk is full.
+        """
+        from safetensors import SafetensorError
+
+        tensors: dict[str, files.Tensors] = {files.WEIGHTS_FILE: model.state_dict()}
         if optimizer is not None:
-            save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+            device = next(model.parameters()).device
+            tensors[files.OPTIMIZER_FILE] = files.optimizer_tensors(optimizer)
+            tensors[files.GENERATORS_FILE] = files.generator_tensors(device)
         if memory is not None:
-            save_file(dict(memory), temporary / MEMORY_FILE)
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "epoch": state.epoch,
-            "best_epoch": state.best_epoch,
-            "best_value": state.best_value if state.best_epoch else None,
-            "history": [dict(record) for record in state.history],
-            "metadata": dict(self.metadata),
-        }
-        (temporary / "checkpoint.json").write_text(json.dumps(content), encoding="utf-8")
-        _replace(temporary, self.folder / name)
+            tensors[files.MEMORY_FILE] = memory
+        content = {**state.as_json(), "metadata": dict(self.metadata)}
+        partial, target = self.folder / f"{name}.partial", self.folder / name
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            files.write_checkpoint(partial, tensors, content)
+            _shift(target)
+            partial.rename(target)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            num_bytes = sum(t.nbytes for part in tensors.values() for t in part.values())
+            is_first = not _named(target)
+            reason = _reason(error)
+            raise CheckpointError(target, reason, num_bytes=num_bytes, is_first=is_first) from error
+        _remove(_named(target)[self.keep if name == "last" else 1 :])
+
+    def finish(self) -> None:
+        """At the end of the training, keep the newest whole ``last`` and ``best`` alone."""
+        for target in (self.folder / "last", self.folder / "best"):
+            newest, _ = _newest(target)
+            if newest is None:
+                continue
+            others = [path for path in _named(target) if path != newest]
+            _remove([*others, target.with_name(f"{target.name}.partial")])
+            newest.rename(target)  # does nothing where it has that name
 
     def history(self) -> tuple[Mapping[str, Any], ...]:
-        """The epochs that ``last`` has behind it; none where there is no checkpoint."""
-        _restore_interrupted(self.folder / "last")
-        if not (self.folder / "last").exists():
-            return ()
-        return tuple(read_checkpoint(self.folder / "last")["history"])
+        """The epochs that the newest usable checkpoint has behind it; none where there is none.
+
+        Raises:
+            InputError: if there are checkpoints, and none can be used.
+        """
+        path, _ = self._usable()
+        return () if path is None else tuple(files.read_checkpoint(path)["history"])
+
+    def choose(self) -> Path | None:
+        """The newest checkpoint that is whole and of this training; None where there is none.
+
+        Each one that is newer and cannot be used is logged, with the reason.
+
+        Raises:
+            InputError: if there are checkpoints, and none can be used.
+        """
+        path, refused = self._usable()
+        for reason in refused:
+            _logger.warning("checkpoint refused: %s", reason)
+        return path
+
+    def load(
+        self,
+        path: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        memory: Memory | None = None,
+    ) -> TrainingState:
+        """Go on from a checkpoint: everything it has is put in place, torch's generators too.
+
+        Args:
+            path: what `choose` gave, in this process or in the first one of several.
+            model: overwritten in place.
+            optimizer: likewise.
+            memory: of the loss, likewise; None where it has none.
+
+        Returns:
+            The state of the checkpoint.
+
+        Raises:
+            InputError: if it is not whole, belongs to another training, or does not fit.
+        """
+        content = files.read_checkpoint(path)
+        _check_metadata(path, content, self.metadata)
+        names = [files.WEIGHTS_FILE, files.OPTIMIZER_FILE, files.GENERATORS_FILE]
+        if memory is not None:
+            names.append(files.MEMORY_FILE)
+        weights, of_optimizer, generators, *remembered = (
+            files.read_tensors(path, name, content) for name in names
+        )
+        files.put_weights(path, weights, model)
+        files.put_optimizer(of_optimizer, optimizer)
+        if memory is not None:
+            files.put_memory(path, remembered[0], memory)
+        files.put_generators(generators, next(model.parameters()).device)
+        return TrainingState.from_json(content)
 
     def resume(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, memory: Memory | None = None
     ) -> TrainingState:
-        """Go on from ``last``: load weights, optimiser state and the loss's memory in place.
+        """Go on from the newest checkpoint that can be used: `choose`, then `load`.
 
         Returns:
             The state of the checkpoint; a fresh one where there is none.
 
         Raises:
-            InputError: if the checkpoint belongs to another training, or cannot be read.
+            InputError: if there are checkpoints, and none can be used.
         """
-        last = self.folder / "last"
-        _restore_interrupted(self.folder / "best")
-        _restore_interrupted(last)
-        if not last.exists():
-            return TrainingState()
-        content = read_checkpoint(last)
-        # Through JSON, since that is what the stored metadata went through.
-        if content["metadata"] != json.loads(json.dumps(dict(self.metadata))):
+        path = self.choose()
+        return TrainingState() if path is None else self.load(path, model, optimizer, memory)
+
+    def _usable(self) -> tuple[Path | None, list[InputError]]:
+        path, refused = _newest(self.folder / "last", self.metadata)
+        if path is None and refused:
+            reasons = "; ".join(str(reason).removesuffix(".") for reason in refused)
             raise InputError(
-                "a checkpoint of this very training",
-                "one made with other settings or data",
-                path=last,
+                "a checkpoint that can be used (delete the folder to begin anew)",
+                f"none: {reasons}",
+                path=self.folder,
             )
-        load_weights(last, model)
-        _load_optimizer(optimizer, last)
-        if memory is not None:
-            load_memory(last, memory)
-        best = content["best_value"]
-        return TrainingState(
-            content["epoch"],
-            content["best_epoch"],
-            float("-inf") if best is None else best,
-            tuple(content["history"]),
-        )
-
-
-def load_weights(checkpoint: Path, model: nn.Module) -> dict[str, Any]:
-    """Load a checkpoint's weights into a model of the same shape.
-
-    Args:
-        checkpoint: folder of one checkpoint.
-        model: overwritten in place.
-
-    Returns:
-        The content of `checkpoint.json`.
-
-    Raises:
-        InputError: if there is no complete checkpoint, or its weights do not fit the model.
-    """
-    content = read_checkpoint(checkpoint)
-    weights = _read_tensors(checkpoint / "weights.safetensors")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError("weights that fit the model", reason, path=checkpoint) from error
-    return content
+        return path, refused
 
 
 def find_checkpoint(run_or_checkpoint: Path) -> Path:
-    """The folder of a checkpoint that is given as itself, or as its run (then ``last``)."""
-    is_checkpoint = (run_or_checkpoint / "checkpoint.json").exists()
-    return run_or_checkpoint if is_checkpoint else run_or_checkpoint / "checkpoints" / "last"
+    """The folder of a checkpoint that is given as itself, or as its run (then ``last``).
+
+    A process that was killed may have left only the one before it, such as ``last.1``.
+    """
+    if (run_or_checkpoint / files.CONTENT_FILE).exists():
+        return run_or_checkpoint
+    last = run_or_checkpoint / "checkpoints" / "last"
+    return _newest(last)[0] or _newest(run_or_checkpoint)[0] or last
 
 
 def checkpoint_digest(run_or_checkpoint: Path) -> str:
@@ -185,109 +229,65 @@ def checkpoint_digest(run_or_checkpoint: Path) -> str:
     folder = find_checkpoint(run_or_checkpoint)
     digest = hashlib.sha256()
     try:
-        digest.update((folder / "weights.safetensors").read_bytes())
+        digest.update((folder / files.WEIGHTS_FILE).read_bytes())
     except OSError as error:
         raise InputError("the folder of a trained run", "no weights in it", path=folder) from error
-    if (folder / MEMORY_FILE).exists():
-        digest.update((folder / MEMORY_FILE).read_bytes())
+    if (folder / files.MEMORY_FILE).exists():
+        digest.update((folder / files.MEMORY_FILE).read_bytes())
     return digest.hexdigest()
 
 
-def load_memory(checkpoint: Path, memory: Memory) -> None:
-    """Load what a loss remembered, in place.
-
-    Args:
-        checkpoint: folder of one checkpoint.
-        memory: of a loss with the same settings, for as many examples.
-
-    Raises:
-        InputError: if the checkpoint has none, or one of another shape.
-    """
-    kept = read_memory(checkpoint)
-    shapes = {name: tuple(tensor.shape) for name, tensor in kept.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in memory.items()}
-    if shapes != expected:
-        raise InputError(f"a memory of the shapes {expected}", f"{shapes}", path=checkpoint)
-    for name, tensor in memory.items():
-        tensor.copy_(kept[name])
+def _named(target: Path) -> list[Path]:
+    """The checkpoints of a name, newest first: ``last``, ``last.1``, ``last.2``."""
+    older = [p for p in target.parent.glob(f"{target.name}.*") if p.suffix[1:].isdecimal()]
+    older.sort(key=lambda path: int(path.suffix[1:]))
+    return [target, *older] if target.exists() else older
 
 
-def read_memory(checkpoint: Path) -> dict[str, Tensor]:
-    """Read what a loss remembered, on the CPU.
-
-    Raises:
-        InputError: if the checkpoint has none, or it cannot be read.
-    """
-    return _read_tensors(checkpoint / MEMORY_FILE)
-
-
-def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Read `checkpoint.json`.
-
-    Raises:
-        InputError: if it is missing, no JSON, or of another schema version.
-    """
-    path = checkpoint / "checkpoint.json"
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("a checkpoint", "no readable checkpoint.json", path=path) from error
-    except ValueError as error:
-        raise InputError("JSON", str(error), path=path) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        found = f"version {version}"
-        raise InputError(f"a checkpoint of schema version {SCHEMA_VERSION}", found, path=path)
-    return dict(content)
+def _newest(
+    target: Path, metadata: Mapping[str, Any] | None = None
+) -> tuple[Path | None, list[InputError]]:
+    """The newest whole checkpoint of a name (and of this training), and why newer ones are not."""
+    refused: list[InputError] = []
+    for path in _named(target):
+        try:
+            content = files.read_checkpoint(path)
+            if metadata is not None:
+                _check_metadata(path, content, metadata)
+            files.check_files(path, content)
+        except InputError as error:
+            refused.append(error)
+        else:
+            return path, refused
+    return None, refused
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError("a complete safetensors file", str(error), path=path) from error
-    return tensors
+def _check_metadata(path: Path, content: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    # Through JSON, since that is what the stored metadata went through.
+    if content["metadata"] != json.loads(json.dumps(dict(metadata))):
+        raise InputError(
+            "a checkpoint of this very training", "one made with other settings or data", path=path
+        )
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor of the optimiser's state, by parameter number and name."""
-    return {
-        f"{number}.{name}": value.detach().contiguous()
-        for number, entries in optimizer.state_dict()["state"].items()
-        for name, value in entries.items()
-        if value is not None
-    }
+def _shift(target: Path) -> None:
+    """Move each checkpoint of a name back by one, up to the first free number."""
+    places = []
+    for number in count():
+        places.append(target.with_name(f"{target.name}.{number}") if number else target)
+        if not places[-1].exists():
+            break
+    for number in range(len(places) - 1, 0, -1):
+        places[number - 1].rename(places[number])
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _read_tensors(checkpoint / "optimizer.safetensors").items():
-        text, name = key.split(".", 1)
-        number = int(text)
-        if value.ndim:
-            # Fused optimisers walk through memory: in another layout (weights are channels-last,
-            # files are not) they would pair each weight with the state of another one.
-            value = torch.empty_like(parameters[number]).copy_(value)
-        state.setdefault(number, {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)  # what stays goes with the next checkpoint
 
 
-def _replace(temporary: Path, target: Path) -> None:
-    """Put a finished folder in the place of an older one; at each moment one of them is whole."""
-    older = target.with_name(target.name + ".older")
-    shutil.rmtree(older, ignore_errors=True)
-    if target.exists():
-        target.rename(older)
-    temporary.rename(target)
-    shutil.rmtree(older, ignore_errors=True)
-
-
-def _restore_interrupted(target: Path) -> None:
-    """If a replacement was cut off between its two renames, take the older folder back."""
-    older = target.with_name(target.name + ".older")
-    if older.exists() and not target.exists():
-        older.rename(target)
+def _reason(error: Exception) -> str:
+    """What the system said, out of an error of Python or of safetensors."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).rpartition("error: ")[2].partition(" (os error")[0]

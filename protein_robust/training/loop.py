@@ -4,76 +4,57 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from protein_robust.datasets import Batch, Batches
-from protein_robust.errors import ProteinRobustError
-from protein_robust.losses import batch_objective, batch_total, global_divisor
-from protein_robust.training.checkpoint import Checkpoints, TrainingState
+from protein_robust import ranks
+from protein_robust.datasets import Batches, Epoch, Parts, Share, with_room
+from protein_robust.training import stopping
+from protein_robust.training.checkpoint import Checkpoints
 from protein_robust.training.objective import Objective
+from protein_robust.training.observer import Observer, StepReport, TrainingDiverged
 from protein_robust.training.schedule import FitOptions, learning_rate_factor, make_optimizer
-
-Record = Mapping[str, float | list[float]]
-"""What is known of an epoch: numbers, and histograms as lists of numbers."""
+from protein_robust.training.state import TrainingState
+from protein_robust.training.update import spread, update
 
 REPORTS_PER_EPOCH = 8
 """How often an epoch's running figures are read back from the device, which waits for it."""
-
-
-class TrainingDiverged(ProteinRobustError):  # noqa: N818  (an event, not a mistake)
-    """The loss is not finite any more.
-
-    Args:
-        epoch: in which it was seen, counted from 1.
-        value: the mean loss of that epoch.
-    """
-
-    def __init__(self, epoch: int, value: float) -> None:
-        """Keep the facts."""
-        self.epoch = epoch
-        self.value = value
-        super().__init__(
-            f"Expected a finite training loss, got {value} in epoch {epoch}; "
-            "a lower learning rate or gradient clipping may help."
-        )
+MAX_ROLLBACKS = 5
+UPDATES_PER_AGREEMENT = 16
+"""How often several processes ask each other whether one of them was told to stop."""
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """How the training goes, a few times an epoch.
+class _Training:
+    """Everything that takes part."""
 
-    Attributes:
-        progress: fraction of the whole training that is done, in [0, 1].
-        epoch: the present one, counted from 1.
-        loss: mean over the epoch's examples so far, nats.
-        accuracy: of the training predictions against given labels, over the same examples.
-        residues_per_second: inputs other than padding per second, over the epoch so far.
-    """
+    model: nn.Module
+    network: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+    options: FitOptions
+    observer: Observer
+    checkpoints: Checkpoints
 
-    progress: float
-    epoch: int
-    loss: float
-    accuracy: float
-    residues_per_second: float
+    def load(self) -> TrainingState | None:
+        """Go back to the newest checkpoint that can be used; all processes to the same one."""
+        path = ranks.from_first(self.checkpoints.choose() if ranks.rank() == 0 else None)
+        if path is None:
+            return None
+        state = self.checkpoints.load(path, self.model, self.optimizer, self.objective.memory)
+        ranks.wait_for_all()  # before the first process writes another one in its place
+        return state
 
-
-class Observer(Protocol):
-    """What a training tells, and asks, while it runs."""
-
-    def evaluate(self, model: nn.Module, epoch: int) -> Record:
-        """Measure the model after `epoch`; ``valid/accuracy``, if there, picks the best one."""
-
-    def on_step(self, report: StepReport) -> None:
-        """Take note of the running figures."""
-
-    def on_epoch(self, record: Record) -> None:
-        """Take note of an epoch: ``epoch``, ``seconds``, ``train/loss``, what `evaluate` gave."""
+    def save(self, name: str, state: TrainingState) -> None:
+        """Write a checkpoint; every process has what it takes, the first one does it."""
+        if ranks.rank() == 0:
+            optimizer = None if name == "best" else self.optimizer
+            self.checkpoints.save(name, self.model, optimizer, state, self.objective.memory)
 
 
 def fit(
@@ -87,6 +68,9 @@ def fit(
 ) -> TrainingState:
     """Train a model in place; go on from the last checkpoint where there is one.
 
+    Under `torchrun` every process calls it with the same arguments and works on its part of each
+    batch; only the first one writes.
+
     Args:
         model: maps (inputs, mask) to logits (B, K); where its weights are is where it trains.
         objective: the loss, whose mean over the batch is minimised, and what belongs to it.
@@ -99,129 +83,172 @@ def fit(
         The state at the end, with the history of all epochs.
 
     Raises:
-        TrainingDiverged: if the loss is not finite. The last checkpoint stays.
+        TrainingDiverged: if the loss or its gradient is not finite, and the options do not say to
+            roll back, or that has been done too often. The last checkpoint stays.
+        Stopped: if a signal asked for it (`stopping`), once a checkpoint is written.
     """
     optimizer = make_optimizer(model, options)
-    state = checkpoints.resume(model, optimizer, objective.memory)
-    for epoch in range(state.epoch, options.epochs):
-        started = time.perf_counter()
-        model.train()
-        place = _Place(epoch, options, observer)
-        mean_loss = _train_epoch(model, objective, optimizer, batches, place)
-        record: dict[str, float | list[float]] = {
-            "epoch": epoch + 1.0,
-            "train/loss": mean_loss,
-            "learning_rate": float(optimizer.param_groups[0]["lr"]),
-            "seconds": time.perf_counter() - started,
-        }
-        is_last = epoch + 1 == options.epochs
-        if is_last or (epoch + 1) % options.evaluate_every == 0:
-            model.eval()
-            record.update(observer.evaluate(model, epoch + 1))
-        state, is_best = state.after(record)
-        if is_best:
-            checkpoints.save("best", model, None, state, objective.memory)
-        if is_last or (epoch + 1) % options.checkpoint_every == 0:
-            checkpoints.save("last", model, optimizer, state, objective.memory)
-        observer.on_epoch(record)
+    training = _Training(
+        model, spread(model), objective, optimizer, batches, options, observer, checkpoints
+    )
+    state = training.load() or TrainingState()
+    if state == TrainingState() and options.on_divergence == "roll back":
+        training.save("last", state)
+    while state.epoch < options.epochs:
+        with stopping.deferred():
+            try:
+                state = _train_epoch(training, state)
+            except TrainingDiverged as diverged:
+                state = _roll_back(training, diverged)
+            else:
+                state = _end_epoch(training, state)
+    if ranks.rank() == 0:
+        checkpoints.finish()
     return state
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where in the training an epoch stands, and who wants to know."""
+def _end_epoch(training: _Training, state: TrainingState) -> TrainingState:
+    """What comes after the updates of an epoch: measure, keep, tell."""
+    options, number = training.options, state.epoch + 1
+    record: dict[str, float | list[float]] = {
+        "epoch": float(number),
+        "train/loss": state.sums[0] / state.sums[2],
+        "learning_rate": _rate(options, state, number / options.epochs),
+        "seconds": state.seconds,
+    }
+    is_last = number == options.epochs
+    if is_last or number % options.evaluate_every == 0:
+        training.model.eval()
+        record.update(training.observer.evaluate(training.model, number))
+    state, is_best = state.after(record)
+    if is_best:
+        training.save("best", state)
+    asked = ranks.largest(stopping.asked())
+    if is_last or asked or number % options.checkpoint_every == 0:
+        training.save("last", state)
+    training.observer.on_epoch(record)
+    if asked:
+        stopping.stop(asked)
+    return state
 
-    epoch: int
-    options: FitOptions
-    observer: Observer
+
+def _rate(options: FitOptions, state: TrainingState, progress: float) -> float:
+    factor = learning_rate_factor(progress, options) * state.rate_factor
+    return options.learning_rate * factor
 
 
-def _train_epoch(
-    model: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    place: _Place,
-) -> float:
-    """One pass; returns the mean loss. Sums stay on the device but for a few reports."""
-    epoch = batches.epoch(place.epoch)
-    num_steps = -(-len(epoch) // place.options.accumulate)
+def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
+    """The updates of an epoch that are not done yet. Figures stay on the device for a while."""
+    options, epoch = training.options, training.batches.epoch(state.epoch)
+    share = Share(ranks.rank(), ranks.num_ranks(), state.halvings)
+    num_steps = -(-len(epoch) // options.accumulate)
     report_every = max(1, num_steps // REPORTS_PER_EPOCH)
-    started = time.perf_counter()
-    device = next(model.parameters()).device
-    sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, correct, examples, residues
-    for number, group in enumerate(_groups(epoch, place.options.accumulate), start=1):
-        progress = (place.epoch + number / num_steps) / place.options.epochs
-        rate = place.options.learning_rate * learning_rate_factor(progress, place.options)
-        for param_group in optimizer.param_groups:
-            param_group["lr"] = rate
-        sums += _step(model, objective, optimizer, group, progress, place.options.clip_norm)
-        if number % report_every == 0 or number == num_steps:
-            total, correct, examples, residues = sums.tolist()
-            if not math.isfinite(total):
-                raise TrainingDiverged(place.epoch + 1, total)
-            speed = residues / (time.perf_counter() - started)
-            place.observer.on_step(
-                StepReport(progress, place.epoch + 1, total / examples, correct / examples, speed)
-            )
-    return float(sums[0] / sums[2])
+    clock = _Clock(state.seconds)
+    unread: list[Tensor] = []
+    training.model.train()
+    for step in range(state.step, num_steps):
+        progress = (state.epoch + (step + 1) / num_steps) / options.epochs
+        for param_group in training.optimizer.param_groups:
+            param_group["lr"] = _rate(options, state, progress)
+        numbers = _batches_of(step, options.accumulate, len(epoch))
+        work = partial(_update, training, progress)
+        figures, share = with_room(epoch, numbers, share, work)
+        unread.append(figures)
+        is_report = (step + 1) % report_every == 0 or step + 1 == num_steps
+        asked = _asked_to_stop(step)
+        is_due = clock.since_checkpoint() >= 60 * options.checkpoint_minutes
+        if is_report or asked or is_due:
+            state = _read(state, epoch, unread, options.accumulate)
+            state = replace(state, seconds=clock.total(), halvings=share.halvings)
+            unread = []
+        if is_report:
+            training.observer.on_step(_report(state, progress))
+        if asked or is_due:
+            training.save("last", state)
+            clock.checkpointed()
+        if asked:
+            stopping.stop(asked)
+    return state
 
 
-def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Runs of `size` batches, the last one shorter, cut as they are needed."""
-    source = iter(batches)
-    while group := list(islice(source, size)):
-        yield group
+class _Clock:
+    """Seconds of an epoch, those before an interruption counted, and since the last checkpoint."""
+
+    def __init__(self, before: float) -> None:
+        self._before = before
+        self._started = self._saved = time.perf_counter()
+
+    def total(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def since_checkpoint(self) -> float:
+        return time.perf_counter() - self._saved
+
+    def checkpointed(self) -> None:
+        self._saved = time.perf_counter()
 
 
-def _step(
-    model: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    group: Sequence[Batch],
-    progress: float,
-    clip_norm: float | None,
-) -> Tensor:
-    """One update; returns the sums of loss, correct predictions, examples and residues."""
-    optimizer.zero_grad(set_to_none=True)
-    if len(group) == 1:
-        values, logits = objective(model, group[0], progress)
-        batch_objective(objective.loss, values).backward()
-        sums = _sums(group[0], values, logits)
-    else:
-        sums = _accumulate(model, objective, group, progress)
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    optimizer.step()
-    return sums
-
-
-def _accumulate(
-    model: nn.Module, objective: Objective, group: Sequence[Batch], progress: float
-) -> Tensor:
-    """Gradients of several batches as if they were one: sums first, divided once by the total."""
-    sums, total = [], []
-    for batch in group:
-        values, logits = objective(model, batch, progress)
-        values.sum().backward()
-        total.append(batch_total(objective.loss, values))
-        sums.append(_sums(batch, values, logits))
-    divisor = global_divisor(torch.stack(total).sum())
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad /= divisor.to(parameter.grad.dtype)
-    return torch.stack(sums).sum(dim=0)
-
-
-def _sums(batch: Batch, values: Tensor, logits: Tensor) -> Tensor:
-    """What a batch adds to the running figures, shape (4,), float64."""
-    inputs = batch.inputs.numel() if batch.mask is None else batch.mask.sum()
-    device = batch.label.device
-    return torch.stack(
-        [
-            values.detach().sum().double(),
-            (logits.detach().argmax(dim=1) == batch.label).sum().double(),
-            torch.as_tensor(len(batch.label), dtype=torch.float64, device=device),
-            torch.as_tensor(inputs, dtype=torch.float64, device=device),
-        ]
+def _update(training: _Training, progress: float, parts: Parts) -> Tensor:
+    return update(
+        training.network,
+        training.objective,
+        training.optimizer,
+        parts,
+        progress=progress,
+        clip_norm=training.options.clip_norm,
     )
+
+
+def _batches_of(step: int, accumulate: int, num_batches: int) -> range:
+    """Numbers of the batches that make one update; the last one of an epoch may have fewer."""
+    return range(step * accumulate, min((step + 1) * accumulate, num_batches))
+
+
+def _asked_to_stop(step: int) -> int:
+    """The signal that one of the processes was sent, 0 for none. They agree from time to time."""
+    if ranks.are_several() and (step + 1) % UPDATES_PER_AGREEMENT:
+        return 0
+    return ranks.largest(stopping.asked())
+
+
+def _read(
+    state: TrainingState, epoch: Epoch, unread: Sequence[Tensor], accumulate: int
+) -> TrainingState:
+    """Add up the figures of the last updates, one by one so that sums do not depend on reports.
+
+    Raises:
+        TrainingDiverged: at the first update whose loss or gradient is not finite.
+    """
+    loss, correct, examples, residues = state.sums or (0.0, 0.0, 0.0, 0.0)
+    for values in torch.stack(list(unread)).tolist() if unread else []:
+        numbers = _batches_of(state.step, accumulate, len(epoch))
+        members = [int(i) for number in numbers for i in epoch.examples(number)]
+        if not all(map(math.isfinite, values)):
+            mean = values[0] / len(members)
+            raise TrainingDiverged(state.epoch + 1, state.step + 1, mean, members)
+        loss, correct, examples = loss + values[0], correct + values[1], examples + len(members)
+        residues += sum(map(epoch.num_residues, numbers))
+        state = replace(state, step=state.step + 1, sums=(loss, correct, examples, residues))
+    return state
+
+
+def _report(state: TrainingState, progress: float) -> StepReport:
+    loss, correct, examples, residues = state.sums
+    speed = residues / state.seconds
+    return StepReport(progress, state.epoch + 1, loss / examples, correct / examples, speed)
+
+
+def _roll_back(training: _Training, diverged: TrainingDiverged) -> TrainingState:
+    """Go back to the last checkpoint, and on from there with half the learning rate.
+
+    Raises:
+        TrainingDiverged: if the options do not say so, or it has been done too often.
+    """
+    state = training.load() if training.options.on_divergence == "roll back" else None
+    if state is None or state.rollbacks == MAX_ROLLBACKS:
+        training.observer.on_divergence(diverged, None)
+        raise diverged
+    state = replace(state, rollbacks=state.rollbacks + 1, rate_factor=state.rate_factor / 2)
+    training.save("last", state)
+    training.observer.on_divergence(diverged, state)
+    return state

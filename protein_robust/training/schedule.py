@@ -33,6 +33,9 @@ class FitOptions:
         accumulate: batches whose gradients are added up before an update, at least 1.
         clip_norm: largest 2-norm of the gradient of all weights; None for no limit.
         checkpoint_every: epochs between two checkpoints; one is always written at the end.
+        checkpoint_minutes: time after which there is one within an epoch too, above 0.
+        on_divergence: what to do where the loss or its gradient is not finite: ``stop``, or ``roll
+            back`` to the last checkpoint and go on with half the learning rate, a few times.
         evaluate_every: epochs between two evaluations; there is always one at the end.
     """
 
@@ -48,6 +51,8 @@ class FitOptions:
     accumulate: int = 1
     clip_norm: float | None = 1.0
     checkpoint_every: int = 1
+    checkpoint_minutes: float = 10.0
+    on_divergence: Literal["stop", "roll back"] = "stop"
     evaluate_every: int = 1
 
 
