@@ -29,6 +29,7 @@ from protein_robust.study import (
 from protein_robust.study.data import load_data
 from protein_robust.study.objective import make_objective
 from protein_robust.training import read_memory
+from protein_robust.training.checkpoint_files import write_content
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.slow
@@ -148,7 +149,7 @@ def test_a_teacher_that_is_not_at_its_end_is_refused(write_study: WriteStudy) ->
     runs = planned(write_study(losses=DISTILLED))
     run_all(runs[:1])
     path = runs[0].folder / "checkpoints" / "last" / "checkpoint.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "epoch": 1}))
+    write_content(path.parent, {**json.loads(path.read_text()), "epoch": 1})
     (message,) = messages(run_all(runs[1:]))
     assert "Expected a teacher trained to its end, epoch 2, got one at epoch 1" in message
 
@@ -177,7 +178,7 @@ def test_a_teacher_of_other_data_is_refused(
     path = runs[0].folder / "checkpoints" / "last" / "checkpoint.json"
     content = json.loads(path.read_text())
     content["metadata"] |= change
-    path.write_text(json.dumps(content))
+    write_content(path.parent, content)
     (message,) = messages(run_all(runs[1:]))
     assert f"Expected {expected}" in message
 
@@ -187,7 +188,7 @@ def test_the_best_checkpoint_may_be_a_teacher_too(write_study: WriteStudy) -> No
     run_all([teacher])
     best = teacher.folder / "checkpoints" / "best"
     path = best / "checkpoint.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "epoch": 1}))
+    write_content(path.parent, {**json.loads(path.read_text()), "epoch": 1})
     assert read_memory(best)["shares"].shape == (len(load_data(teacher).clean_label["train"]), 3)
     runs = planned(
         write_study(
