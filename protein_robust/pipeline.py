@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = build_parser().parse_args(arguments)
     if arguments is None:
-        _behave_as_a_process()
+        _behave_as_a_process(parsed.command)
     # Before MLflow is imported anywhere: no usage data leave this machine.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from protein_robust.console import errors
@@ -87,21 +87,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProteinRobustError as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         goes_on = "; the same command goes on where it stopped"
         hint = goes_on if parsed.command in ("run", "train", "download") else ""
         errors.print(f"interrupted{hint}", markup=False)
-        return 130
+        return 128 + getattr(stop, "signal_number", signal.SIGINT)
     return code
 
 
-def _behave_as_a_process() -> None:
+def _behave_as_a_process(command: str) -> None:
     """End on SIGTERM as on an exception, so that workers end too; warnings without source lines."""
 
     def terminate(number: int, _: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    if command in ("run", "train"):  # a training writes a checkpoint first
+        from protein_robust.training import stopping
+
+        stopping.install()
+    else:
+        signal.signal(signal.SIGTERM, terminate)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
@@ -116,7 +121,6 @@ def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:
         "inputs is not done again; after Ctrl-C the same command goes on.",
     )
     _add_study_arguments(parser)
-    parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
     parser.set_defaults(action=("studies", "run_study"))
 
 
@@ -144,11 +148,8 @@ def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_reading_options(group: argparse._ArgumentGroup) -> None:
     formats = ["auto", "table", "stockholm", "fasta"]
     group.add_argument("--format", choices=formats, help="found out if not given")
-    group.add_argument(
-        "--on-bad-record",
-        choices=["error", "skip"],
-        help="stop at a broken record (default), or pass over it and list it",
-    )
+    broken = "stop at a broken record (default), or pass over it and list it"
+    group.add_argument("--on-bad-record", choices=["error", "skip"], help=broken)
     for column in ("sequence", "family", "name", "split"):
         group.add_argument(f"--{column}-column", metavar="NAME", help="of a table")
     finds = "finds (?P<family>...) in each FASTA header"
@@ -160,26 +161,19 @@ def _add_reading_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_split_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--split",
-        choices=["auto", "random", "existing", "clustered"],
-        help="auto (default): existing where the sources name splits, else random",
-    )
+    rules = ["auto", "random", "existing", "clustered"]
+    auto = "auto (default): existing where the sources name splits, else random"
+    group.add_argument("--split", choices=rules, help=auto)
     for part in ("--valid-fraction", "--test-fraction"):
         group.add_argument(part, type=float, metavar="F", help="of each family (0.1)")
-    group.add_argument(
-        "--max-identity",
-        type=float,
-        metavar="F",
-        help="clustered: of a test with a training sequence of its family (0.25)",
-    )
+    identity = "clustered: of a test with a training sequence of its family (0.25)"
+    group.add_argument("--max-identity", type=float, metavar="F", help=identity)
     for what in ("families", "clans"):
-        group.add_argument(
+        option, out = (
             f"--hold-out-{what}",
-            type=_names_or_count,
-            metavar="N|A,B",
-            help=f"{what} that are no classes: how many to draw, or which",
+            f"{what} that are no classes: how many to draw, or which",
         )
+        group.add_argument(option, type=_names_or_count, metavar="N|A,B", help=out)
     conflicts = "sequences of several families (keep)"
     group.add_argument("--conflicts", choices=["keep", "drop"], help=conflicts)
     group.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
@@ -212,7 +206,6 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--loss", action="append", metavar="LABEL", help="may be given repeatedly")
     parser.add_argument("--noise", action="append", metavar="NAME", help="may be given repeatedly")
     parser.add_argument("--seed", action="append", type=int, metavar="N", help="repeatable")
-    parser.add_argument("--jobs", type=_count, metavar="N", help=JOBS_HELP)
     parser.set_defaults(action=("studies", "train_study"))
 
 
@@ -223,19 +216,18 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         description="Evaluate the last and the best-validation network of trained runs.",
     )
     parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run")
-    parser.set_defaults(action=("studies", "evaluate_runs"))
+    parser.set_defaults(action=("results", "evaluate_runs"))
 
 
 def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "compare",
         help="the table of finished runs, of one study or several",
-        description="Print the table of finished runs, and write it as CSV, Markdown and Parquet "
-        "together with the figures.",
+        description="Print the table of finished runs; write it as CSV, Markdown and Parquet.",
     )
     parser.add_argument("folder", nargs="+", type=Path, metavar="DIR", help="of a study or a run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write; else nowhere")
-    parser.set_defaults(action=("studies", "compare_folders"))
+    parser.set_defaults(action=("results", "compare_folders"))
 
 
 def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -250,25 +242,30 @@ def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(action=("pages", "open_ui"))
 
 
-JOBS_HELP = "trainings at a time; one for each processor if not given, one on a GPU"
+ENGINE = "local: processes of this machine (default); slurm: a job each; ray: a task each"
+ENGINE_OPTION = (
+    "slurm: time (minutes; 60), cpus, gpus, memory (GB), partition, any other of submitit's, or "
+    "cluster=local; ray: address=auto, HOST:6379 or ray://HOST:10001, else one of this machine"
+)
+JOBS = "at a time; else one for each GPU or processor of this machine, and on others all at once"
 
 
 def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="see pipelines/")
     _add_overrides(parser)
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the complete study and stop"
+    parser.add_argument("--print-config", action="store_true", help="print all of it and stop")
+    where = parser.add_argument_group("where the trainings run")
+    where.add_argument("--engine", choices=["local", "slurm", "ray"], default="local", help=ENGINE)
+    where.add_argument(
+        "--engine-option", action="append", default=[], metavar="KEY=VALUE", help=ENGINE_OPTION
     )
+    where.add_argument("--jobs", type=_count, metavar="N", help=JOBS)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    entry = "replace an entry of the study: training.epochs=5, losses.0.epsilon=0.2, seeds=[0,1]"
     parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="replace an entry of the study: training.epochs=5, losses.0.epsilon=0.2, seeds=[0,1]",
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help=entry
     )
 
 

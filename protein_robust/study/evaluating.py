@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from protein_robust import ranks
 from protein_robust.atomic import replace_file
 from protein_robust.evaluation import Predictions, predict, summarise
 from protein_robust.study.data import RunData, make_model, read_split
@@ -47,11 +48,15 @@ def evaluate_run(run: PlannedRun, data: RunData) -> Metrics:
         for kind in data.crops:
             if not len(data.crops[kind].length):
                 continue
-            predictions = predict(model, data.evaluation_batches(kind, run))
+            batches = data.evaluation_batches(kind, run)
+            predictions = predict(model, batches, precision=run.inputs["training"]["precision"])
             split = data.split_of(kind)
             label = data.datasets[split].label.cpu().numpy()
             metrics[network][kind] = summarise(predictions, label, data.clean_label[split])
-            tables.append(_table(run, data, network, kind, predictions))
+            if ranks.rank() == 0:
+                tables.append(_table(run, data, network, kind, predictions))
+    if ranks.rank() != 0:
+        return metrics
     table = pd.concat(tables, ignore_index=True)
     replace_file(
         run.folder / "predictions.parquet",

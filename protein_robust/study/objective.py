@@ -60,11 +60,10 @@ def make_objective(run: PlannedRun, data: RunData) -> Objective:
         num_examples = len(data.datasets["train"])
         memory = loss.new_memory(num_examples, len(data.families), data.device)
     wanted = teacher_of(run.inputs["loss"]["name"])
-    if wanted == "network":
-        return Objective(loss, memory, _network_of(run, data))
+    teacher = _network_of(run, data) if wanted == "network" else None
     if wanted == "labels":
         memory = _labels_of(run, data)
-    return Objective(loss, memory)
+    return Objective(loss, memory, teacher, run.inputs["training"]["precision"])
 
 
 def check_teachers(runs: Sequence[PlannedRun]) -> None:
@@ -125,7 +124,7 @@ def _teacher(run: PlannedRun) -> tuple[Mapping[str, Any], Path]:
     metadata: Mapping[str, Any] = content["metadata"]
     expected = metadata["inputs"]["training"]["epochs"]
     # The best checkpoint was chosen on purpose; the last one of a broken-off training was not.
-    if checkpoint.name != "best" and content["epoch"] != expected:
+    if checkpoint.name.partition(".")[0] != "best" and content["epoch"] != expected:
         raise InputError(
             f"a teacher trained to its end, epoch {expected}",
             f"one at epoch {content['epoch']}",

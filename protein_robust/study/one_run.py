@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from protein_robust import ranks
 from protein_robust.errors import InputError, ProteinRobustError
 from protein_robust.noise import read_noise
 from protein_robust.study.data import load_data
 from protein_robust.study.evaluating import Metrics, evaluate_run, mark_done
 from protein_robust.study.objective import run_loss
-from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.study.plan import PlannedRun
 from protein_robust.study.training import OnStep, log_record, train_run
-from protein_robust.tracking import Experiment, TrainingRun, start_run
-from protein_robust.training import StepReport
+from protein_robust.tracking import Experiment, TrainingRun, is_recorded, send_rest, start_run
+from protein_robust.training import StepReport, TrainingDiverged
 
 SECTIONS = ("loss", "model", "training")
 """Inputs of a run that are logged as they are."""
@@ -56,18 +57,24 @@ def carry_out(
         evaluate: whether the trained run is evaluated, and so done.
 
     Returns:
-        How it ended. Whatever goes wrong in one run is reported there and not raised.
+        How it ended. Whatever goes wrong in one run is reported there and not raised; but where
+        several processes train together and not all of them see it, all must end.
     """
     torch.set_num_threads(run.threads)
     started = time.perf_counter()
     failure = None
     try:
-        run.write()
-        with _locked(run):
+        with _written_and_locked(run):
             _train_and_evaluate(run, experiment, on_step, evaluate)
-    except ProteinRobustError as error:
+    except TrainingDiverged as error:
         failure = str(error)
-    except Exception as error:  # noqa: BLE001  a full disk or a bug in one run must not end the others
+    except ProteinRobustError as error:
+        if ranks.are_several():
+            raise
+        failure = str(error)
+    except Exception as error:  # a full disk or a bug in one run must not end the others
+        if ranks.are_several():
+            raise
         trace = run.folder / "error.txt"
         with suppress(OSError):
             trace.write_text(traceback.format_exc(), encoding="utf-8")
@@ -76,8 +83,12 @@ def carry_out(
 
 
 @contextmanager
-def _locked(run: PlannedRun) -> Iterator[None]:
-    """Keep other processes out of a run's folder; the lock ends with this process."""
+def _written_and_locked(run: PlannedRun) -> Iterator[None]:
+    """Keep other trainings out of a run's folder; the lock ends with this process."""
+    if ranks.rank() != 0:
+        yield
+        return
+    run.write()
     lock = FileLock(run.folder / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -99,52 +110,50 @@ def _train_and_evaluate(
         train_run(run, data, tracked=tracked, on_step=on_step)
         if not evaluate:
             return
+        ranks.wait_for_all()  # until the first process has written the last checkpoint
         metrics = evaluate_run(run, data)
         if tracked is not None:
             _log_outcome(run, metrics, tracked)
-    mark_done(run)
+    if ranks.rank() == 0:
+        mark_done(run)
 
 
-def track_done(run: PlannedRun, experiment: Experiment) -> None:
-    """Log a finished run that the store does not have, or has only a part of.
+def track_done(run: PlannedRun, experiment: Experiment) -> bool:
+    """Give the store what it does not have yet of a finished run.
 
-    Tracking may have been off, elsewhere, or broken off while the run was trained; its files have
+    Tracking may have been off, or the store away, while the run was trained; its files have
     everything.
 
     Args:
         run: a finished run.
         experiment: where it shall be.
+
+    Returns:
+        Whether everything is there now.
     """
-    note = _tracking_note(run)
-    if note.get("uri") == experiment.uri and note.get("is_complete"):
-        return
-    with _tracked(run, experiment) as tracked:
-        assert tracked is not None  # there is an experiment
-        for line in (run.folder / "history.jsonl").read_text(encoding="utf-8").splitlines():
-            log_record(tracked, json.loads(line))
-        metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
-        _log_outcome(run, metrics, tracked)
+    if not is_recorded(run.folder):
+        with _tracked(run, experiment) as tracked:
+            assert tracked is not None  # there is an experiment
+            for line in (run.folder / "history.jsonl").read_text(encoding="utf-8").splitlines():
+                log_record(tracked, json.loads(line))
+            metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+            _log_outcome(run, metrics, tracked)
+    return send_rest(experiment, run.folder)
 
 
 @contextmanager
 def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[TrainingRun | None]:
     """The MLflow run of a run, the same one again where it was interrupted."""
-    if experiment is None:
+    if experiment is None or ranks.rank() != 0:
         yield None
         return
-    earlier = _tracking_note(run)
-    same_store = earlier.get("uri") == experiment.uri
-    tracked = start_run(
+    with start_run(
         experiment,
         run.title,
         params=_params(run),
         tags={"study": run.study, "run_key": run.key},
-        history_path=run.folder / "history.jsonl",
-        run_id=earlier.get("run_id") if same_store else None,
-    )
-    note = {"uri": experiment.uri, "run_id": tracked.run_id, "is_complete": False}
-    write_json(run.folder / "tracking.json", note)
-    with tracked:
+        folder=run.folder,
+    ) as tracked:
         source = str(run.dataset_folder)
         digest = run.inputs["dataset_digest"]
         tracked.log_dataset(
@@ -154,17 +163,6 @@ def _tracked(run: PlannedRun, experiment: Experiment | None) -> Iterator[Trainin
         noise = read_noise(run.noise_folder).manifest["digest"]
         tracked.log_dataset(run.noise, digest=noise, source=str(run.noise_folder), context="noise")
         yield tracked
-    note["is_complete"] = not tracked.failed
-    write_json(run.folder / "tracking.json", note)
-
-
-def _tracking_note(run: PlannedRun) -> dict[str, Any]:
-    """Where the run was tracked before, if it was."""
-    try:
-        note: dict[str, Any] = json.loads((run.folder / "tracking.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return note
 
 
 def _params(run: PlannedRun) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from protein_robust.ingest.store import is_complete
 from protein_robust.losses import complete_parameters
 from protein_robust.training import checkpoint_digest
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
 
 
@@ -45,6 +45,7 @@ class PlannedRun:
         teacher_name: the teacher as the study names it; None for none.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads of the training.
+        checkpoints: when they are written, and how many are kept.
     """
 
     study: str
@@ -60,6 +61,7 @@ class PlannedRun:
     teacher_name: str | None
     device: str
     threads: int
+    checkpoints: Mapping[str, Any]
 
     @property
     def seed(self) -> int:
@@ -257,6 +259,7 @@ def _plan_run(
         teacher_name=loss.teacher,
         device=study.device,
         threads=study.threads,
+        checkpoints=study.checkpoints.model_dump(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from protein_robust import ranks
 from protein_robust.atomic import replace_file
 from protein_robust.evaluation import Describe, label_probability_histograms, predict, summarise
 from protein_robust.ingest import SPLITS
 from protein_robust.losses import Described
-from protein_robust.study.data import RunData, make_model
+from protein_robust.study.data import RunData, make_model, read_split
 from protein_robust.study.objective import make_objective, run_loss
 from protein_robust.study.plan import PlannedRun
 from protein_robust.tracking import TrainingRun
-from protein_robust.training import Checkpoints, FitOptions, Record, StepReport, fit
+from protein_robust.training import (
+    Checkpoints,
+    FitOptions,
+    Record,
+    StepReport,
+    TrainingDiverged,
+    TrainingState,
+    fit,
+)
 
 OnStep = Callable[[StepReport], None]
 
@@ -63,7 +72,8 @@ class RunObserver:
                 continue
             batches = self._data.evaluation_batches(split, self._run, self._subsets.get(split))
             describe = self._describe(epoch) if split == "train" else None
-            predictions = predict(model, batches, describe)
+            precision = self._run.inputs["training"]["precision"]
+            predictions = predict(model, batches, describe, precision=precision)
             label = self._data.datasets[split].label.cpu().numpy()[predictions.index]
             clean = self._data.clean_label[split][predictions.index]
             summary = summarise(predictions, label, clean)
@@ -81,10 +91,31 @@ class RunObserver:
 
     def on_step(self, report: StepReport) -> None:
         """Pass the running figures on."""
-        self._on_step(report)
+        if ranks.rank() == 0:
+            self._on_step(report)
+
+    def on_divergence(self, diverged: TrainingDiverged, back_to: TrainingState | None) -> None:
+        """Write down the update and its sequences in `diverged.jsonl`."""
+        if ranks.rank() != 0:
+            return
+        names = read_split(self._run, "train", self._data.added, columns=["sequence_name"])
+        content = {
+            "epoch": diverged.epoch,
+            "update": diverged.step,
+            "loss": str(diverged.loss),
+            "positions": diverged.examples,
+            "sequences": names["sequence_name"].take(list(diverged.examples)).to_pylist(),
+            "goes_on_from_epoch": None if back_to is None else back_to.epoch,
+        }
+        with (self._run.folder / "diverged.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(content) + "\n")
+        if back_to is not None:
+            _write_history(self._run.folder, back_to.history)
 
     def on_epoch(self, record: Record) -> None:
         """Append the epoch to `history.jsonl`, and log it."""
+        if ranks.rank() != 0:
+            return
         with (self._run.folder / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(record)) + "\n")
         if self._tracked is not None:
@@ -113,31 +144,39 @@ def train_run(
         on_step: told the running figures.
 
     Raises:
-        TrainingDiverged: if the loss is not finite any more.
+        TrainingDiverged: if the loss is not finite any more; `diverged.jsonl` says where.
     """
-    settings = run.inputs["training"]
-    chosen: dict[str, Any] = {k: v for k, v in settings.items() if k not in _OWN}
-    options = FitOptions(**{**chosen, "milestones": tuple(chosen["milestones"])})
     model = make_model(run, data)
     objective = make_objective(run, data)
-    checkpoints = Checkpoints(run.folder / "checkpoints", checkpoint_metadata(run, data))
-    _rewrite_history(run.folder, checkpoints)
-    if tracked is not None and tracked.is_resumed:
-        # An epoch may have been kept, and the process ended, before it was logged.
+    keep = run.checkpoints["keep"]
+    checkpoints = Checkpoints(run.folder / "checkpoints", checkpoint_metadata(run, data), keep)
+    if ranks.rank() == 0:
+        _write_history(run.folder, checkpoints.history())
+    if tracked is not None:
+        # An epoch may have been kept, and the process ended, before it was logged; or it was
+        # trained without tracking. What is logged already stays as it is.
         for record in checkpoints.history():
             log_record(tracked, record)
     fit(
         model,
         objective,
         batches=data.training_batches(run),
-        options=options,
+        options=fit_options(run),
         observer=RunObserver(run, data, tracked=tracked, on_step=on_step),
         checkpoints=checkpoints,
     )
 
 
-_OWN = {"batch_size", "max_residues", "monitor_size"}
-"""Training settings that are about data and measuring, not about `fit`."""
+_OWN = {"batch_size", "max_residues", "length_window", "precision", "monitor_size"}
+"""Training settings that are about data, network and measuring, not about `fit`."""
+
+
+def fit_options(run: PlannedRun) -> FitOptions:
+    """How a run is trained."""
+    chosen: dict[str, Any] = {k: v for k, v in run.inputs["training"].items() if k not in _OWN}
+    chosen["milestones"] = tuple(chosen["milestones"])
+    times = {f"checkpoint_{name}": run.checkpoints[name] for name in ("every", "minutes")}
+    return FitOptions(**chosen, **times)
 
 
 def checkpoint_metadata(run: PlannedRun, data: RunData) -> dict[str, object]:
@@ -150,9 +189,8 @@ def _fixed_subset(size: int, limit: int, *, seed: int) -> NDArray[np.int64]:
     return np.sort(chosen)
 
 
-def _rewrite_history(folder: Path, checkpoints: Checkpoints) -> None:
+def _write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Bring `history.jsonl` to the state of the checkpoint from which the training goes on."""
-    history = checkpoints.history()
     lines = "".join(json.dumps(dict(record)) + "\n" for record in history)
     replace_file(
         folder / "history.jsonl", lambda partial: partial.write_text(lines, encoding="utf-8")
