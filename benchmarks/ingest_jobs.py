@@ -246,6 +246,7 @@ def planned_run(dataset: Path, folder: Path, *, kind: str = "symmetric") -> Plan
         teacher_name=None,
         device="cpu",
         threads=1,
+        checkpoints={},
     )
 
 

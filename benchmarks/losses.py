@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # From this folder, where a script finds its neighbours.
-from training_step import make_batches
+from training_data import median_batch
 from turns import (
     Seconds,
     Table,
@@ -114,7 +114,6 @@ def parse() -> Namespace:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch sees no GPU here")
     options.part = options.part or list(PARTS)
-    options.max_residues, options.steps = 10**9, 1  # for `make_batches`: no batch is cut short
     return options
 
 
@@ -241,12 +240,11 @@ def measure_step(options: Namespace, width: int) -> Table:
     the step: its scores are given.
     """
     device = torch.device(options.device)
-    batches = make_batches(options, device)
-    several = sorted(batches.epoch(0), key=lambda batch: batch.inputs.numel())
-    batch = several[len(several) // 2]
+    data = {"batch_size": options.batch_size, "device": device, "seed": options.seed}
+    batch, num_examples = median_batch(options.classes, **data)
     generator = torch.Generator().manual_seed(options.seed)
     model = ProtCNN(ProtCNNConfig(width=width), options.classes, generator=generator).to(device)
-    sizes = {"num_examples": len(batches.dataset), "num_classes": options.classes}
+    sizes = {"num_examples": num_examples, "num_classes": options.classes}
     table: Table = []
     for title, (name, parameters) in chosen(options.loss).items():
         case = make_case(name, parameters, index=batch.index, **sizes)

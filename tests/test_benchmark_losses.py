@@ -37,7 +37,7 @@ def load(name: str) -> Iterator[ModuleType]:
         yield importlib.import_module(name)
     finally:
         sys.path.remove(str(FOLDER))
-        for module in ("losses", "turns", "training_step"):
+        for module in ("losses", "turns", "training_data"):
             if module not in known:
                 sys.modules.pop(module, None)
 

@@ -1,6 +1,13 @@
 """Arrays resident on the device, and the batches that are cut from them."""
 
-from protein_robust.datasets.batching import Batch, Batches, Epoch, Share, plan_batches
+from protein_robust.datasets.batching import (
+    Batch,
+    Batches,
+    Epoch,
+    Share,
+    mixing_window,
+    plan_batches,
+)
 from protein_robust.datasets.room import Parts, with_room
 from protein_robust.datasets.sequences import SequenceBatches, SequenceDataset
 
@@ -12,6 +19,7 @@ __all__ = [
     "SequenceBatches",
     "SequenceDataset",
     "Share",
+    "mixing_window",
     "plan_batches",
     "with_room",
 ]

@@ -109,6 +109,25 @@ def plan_batches(
     return batches
 
 
+def mixing_window(num_families: int) -> int:
+    """How many batches to sort by length together: what `length_window: auto` of a study means.
+
+    A family has its lengths. Where there are few families, batches of one length would be batches
+    of few families, which is another training: seen in accuracy (`ARCHITECTURE.md`).
+
+    Args:
+        num_families: K, of the training set.
+
+    Returns:
+        K, but at least 32 and at most 512.
+
+    Example:
+        >>> mixing_window(20), mixing_window(17929)
+        (32, 512)
+    """
+    return min(max(num_families, 32), 512)
+
+
 def within_budget(
     lengths: NDArray[np.int64], max_positions: int, num_shares: int = 1
 ) -> list[slice]:

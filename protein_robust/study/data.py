@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from protein_robust.datasets import SequenceBatches, SequenceDataset
+from protein_robust.datasets import SequenceBatches, SequenceDataset, mixing_window
 from protein_robust.errors import InputError
 from protein_robust.ingest import SPLITS, read_families, read_manifest, read_sequences
 from protein_robust.losses import check_labels
@@ -55,22 +54,15 @@ class RunData:
     def training_batches(self, run: PlannedRun) -> SequenceBatches:
         """Batches with a fresh order and fresh crops each epoch."""
         settings = run.inputs["training"]
+        window = settings["length_window"]
         return SequenceBatches(
             self.datasets["train"],
             self.crop_rule,
             batch_size=settings["batch_size"],
             max_residues=settings["max_residues"],
-            window=self._window(settings["length_window"]),
+            window=mixing_window(len(self.families)) if window == "auto" else window,
             seed=run.seed,
         )
-
-    def _window(self, chosen: int | Literal["auto"]) -> int:
-        """Batches that are sorted by length together.
-
-        A family has its lengths. Where there are few families, batches of one length would be
-        batches of few families, which is another training: seen in accuracy (`ARCHITECTURE.md`).
-        """
-        return min(max(len(self.families), 32), 512) if chosen == "auto" else chosen
 
     def evaluation_batches(
         self, data: str, run: PlannedRun, subset: NDArray[np.int64] | None = None
