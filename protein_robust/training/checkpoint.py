@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from protein_robust import ranks
 from protein_robust.errors import InputError, ProteinRobustError
 from protein_robust.losses import Memory
 from protein_robust.training import checkpoint_files as files
@@ -79,7 +80,7 @@ class Checkpoints:
         state: TrainingState,
         memory: Memory | None = None,
     ) -> None:
-        """Write a checkpoint; the one of the same name moves back, as ``name.1``.
+        """Write a checkpoint, in the first process; the one of the same name becomes ``name.1``.
 
         Args:
             name: of the sub-folder. Of ``last`` the newest `keep` stay, of another name the newest.
@@ -93,6 +94,8 @@ class Checkpoints:
         """
         from safetensors import SafetensorError
 
+        if ranks.rank() != 0:
+            return
         tensors: dict[str, files.Tensors] = {files.WEIGHTS_FILE: model.state_dict()}
         if optimizer is not None:
             device = next(model.parameters()).device
@@ -117,6 +120,8 @@ class Checkpoints:
 
     def finish(self) -> None:
         """At the end of the training, keep the newest whole ``last`` and ``best`` alone."""
+        if ranks.rank() != 0:
+            return
         for target in (self.folder / "last", self.folder / "best"):
             newest, _ = _newest(target)
             if newest is None:
@@ -186,7 +191,7 @@ class Checkpoints:
     def resume(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, memory: Memory | None = None
     ) -> TrainingState:
-        """Go on from the newest checkpoint that can be used: `choose`, then `load`.
+        """Go on from the newest checkpoint that can be used, all processes from the same one.
 
         Returns:
             The state of the checkpoint; a fresh one where there is none.
@@ -194,8 +199,10 @@ class Checkpoints:
         Raises:
             InputError: if there are checkpoints, and none can be used.
         """
-        path = self.choose()
-        return TrainingState() if path is None else self.load(path, model, optimizer, memory)
+        path = ranks.from_first(self.choose() if ranks.rank() == 0 else None)
+        state = TrainingState() if path is None else self.load(path, model, optimizer, memory)
+        ranks.wait_for_all()  # before the first process writes another one in its place
+        return state
 
     def _usable(self) -> tuple[Path | None, list[InputError]]:
         path, refused = _newest(self.folder / "last", self.metadata)

@@ -41,20 +41,14 @@ class _Training:
     observer: Observer
     checkpoints: Checkpoints
 
-    def load(self) -> TrainingState | None:
-        """Go back to the newest checkpoint that can be used; all processes to the same one."""
-        path = ranks.from_first(self.checkpoints.choose() if ranks.rank() == 0 else None)
-        if path is None:
-            return None
-        state = self.checkpoints.load(path, self.model, self.optimizer, self.objective.memory)
-        ranks.wait_for_all()  # before the first process writes another one in its place
-        return state
+    def resume(self) -> TrainingState:
+        """Go back to the newest checkpoint, or to the very beginning."""
+        return self.checkpoints.resume(self.model, self.optimizer, self.objective.memory)
 
     def save(self, name: str, state: TrainingState) -> None:
-        """Write a checkpoint; every process has what it takes, the first one does it."""
-        if ranks.rank() == 0:
-            optimizer = None if name == "best" else self.optimizer
-            self.checkpoints.save(name, self.model, optimizer, state, self.objective.memory)
+        """Write a checkpoint; nobody goes on from the best one."""
+        optimizer = None if name == "best" else self.optimizer
+        self.checkpoints.save(name, self.model, optimizer, state, self.objective.memory)
 
 
 def fit(
@@ -91,7 +85,7 @@ def fit(
     training = _Training(
         model, spread(model), objective, optimizer, batches, options, observer, checkpoints
     )
-    state = training.load() or TrainingState()
+    state = training.resume()
     if state == TrainingState() and options.on_divergence == "roll back":
         training.save("last", state)
     while state.epoch < options.epochs:
@@ -102,8 +96,7 @@ def fit(
                 state = _roll_back(training, diverged)
             else:
                 state = _end_epoch(training, state)
-    if ranks.rank() == 0:
-        checkpoints.finish()
+    checkpoints.finish()
     return state
 
 
@@ -244,7 +237,7 @@ def _roll_back(training: _Training, diverged: TrainingDiverged) -> TrainingState
     Raises:
         TrainingDiverged: if the options do not say so, or it has been done too often.
     """
-    state = training.load() if training.options.on_divergence == "roll back" else None
+    state = training.resume() if training.options.on_divergence == "roll back" else None
     if state is None or state.rollbacks == MAX_ROLLBACKS:
         training.observer.on_divergence(diverged, None)
         raise diverged
