@@ -11,7 +11,7 @@ import yaml
 from protein_robust.config import dump_yaml, load_study
 from protein_robust.errors import ConfigError, InputError
 from protein_robust.models import ProtCNNConfig
-from protein_robust.training import FitOptions
+from protein_robust.training import Checkpoints, FitOptions
 
 PIPELINES = sorted((Path(__file__).parents[2] / "pipelines").glob("*.yaml"))
 
@@ -50,7 +50,15 @@ def test_what_is_not_given_has_a_default(minimal: Path) -> None:
 def test_defaults_of_the_schema_are_those_of_the_functions(minimal: Path) -> None:
     study = load_study(minimal)
     assert study.protcnn() == ProtCNNConfig()
-    assert study.fit_options() == FitOptions()
+    times = {
+        f"checkpoint_{name}": getattr(study.checkpoints, name) for name in ("every", "minutes")
+    }
+    chosen = {**study.training.model_dump(), **times}
+    of_data = {"batch_size", "max_residues", "length_window", "precision", "monitor_size"}
+    assert {name: value for name, value in chosen.items() if name not in of_data} == vars(
+        FitOptions()
+    )
+    assert study.checkpoints.keep == Checkpoints(Path(), {}).keep
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
@@ -100,6 +108,10 @@ def test_ingest_options_take_the_data_section(minimal: Path) -> None:
         ("losses.0={name: label_smoothing}", lambda s: s.losses[0].name, "label_smoothing"),
         ("tracking.enabled=false", lambda s: s.tracking.enabled, False),
         ("training.clip_norm=null", lambda s: s.training.clip_norm, None),
+        ("training.length_window=64", lambda s: s.training.length_window, 64),
+        ("training.precision=bf16", lambda s: s.training.precision, "bf16"),
+        ("training.on_divergence=roll back", lambda s: s.training.on_divergence, "roll back"),
+        ("checkpoints={minutes: 0.5, keep: 3}", lambda s: s.checkpoints.minutes, 0.5),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -160,6 +172,16 @@ seeds: [0, 0]
         ("noise.0.label.rate=0.2", "noise.0.label", "`rate` 0 where `kind` is none"),
         ("model.kernel_size=4", "model.kernel_size", "Expected an odd number, got 4"),
         ("training.epochs=soon", "training.epochs", "valid integer, .* got 'soon'"),
+        ("training.length_window=some", "training.length_window", "least 1, got 'some'"),
+        ("training.length_window=0", "training.length_window", "Expected `auto` or an integer"),
+        ("training.length_window=true", "training.length_window", "got True"),
+        ("training.precision=fp16", "training.precision", "'auto', 'fp32' or 'bf16'.*got 'fp16'"),
+        ("training.on_divergence=go on", "training.on_divergence", "'stop' or 'roll back'"),
+        ("training.checkpoint_every=2", "training.checkpoint_every", "Valid here: epochs"),
+        ("checkpoints.minuets=2", "checkpoints.minuets", "did you mean `minutes`"),
+        ("checkpoints.every=0", "checkpoints.every", "greater than or equal to 1, got 0"),
+        ("checkpoints.minutes=0", "checkpoints.minutes", "greater than 0, got 0"),
+        ("checkpoints.keep=0", "checkpoints.keep", "greater than or equal to 1, got 0"),
         ("losses=[]", "losses", "at least 1 item"),
         ("losses.0={epsilon: 1}", "losses.0", "Expected a loss with its `name`"),
         ("losses.0=crossentropy", "losses.0.name", "did you mean `cross_entropy`"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from protein_robust.alphabet import PAD, RESIDUES, encode
-from protein_robust.datasets import Batch, SequenceBatches, SequenceDataset
+from protein_robust.datasets import Batch, Epoch, SequenceBatches, SequenceDataset, Share
 from protein_robust.noise import CropRule, Crops, draw_crops
 from protein_robust.noise.crops import CropKind
 
@@ -86,7 +86,7 @@ def test_an_empty_data_set_has_no_batches() -> None:
     batches = SequenceBatches(
         dataset_of([]), CropRule("random"), batch_size=2, max_residues=10, seed=0
     )
-    assert list(batches.epoch(0)) == []
+    assert len(batches.epoch(0)) == 0
 
 
 def test_arrays_have_the_promised_types() -> None:
@@ -129,7 +129,7 @@ def assert_is_slice_and_pad(
         gap = begin + crops.gap_start[i]
         parts.append(sequences[i][begin:gap] + sequences[i][gap + crops.gap_length[i] : end])
     width = max(len(part) for part in parts)
-    width += -width % 8
+    width += -width % 4
     rows = [encode(part).tolist() + [PAD] * (width - len(part)) for part in parts]
     assert batch.inputs.tolist() == rows
     assert batch.mask is not None
@@ -139,7 +139,7 @@ def assert_is_slice_and_pad(
 @pytest.mark.parametrize("kind", ["random", "c_terminal", "internal_deletion", "fragment"])
 @settings(deadline=None, max_examples=50)
 @given(data=st.data(), seed=st.integers(0, 2**32))
-def test_cutting_is_slicing_and_padding_to_a_multiple_of_eight(
+def test_cutting_is_slicing_and_padding_to_a_multiple_of_four(
     kind: CropKind, data: st.DataObject, seed: int
 ) -> None:
     sequences = data.draw(
@@ -177,8 +177,8 @@ def test_the_pieces_on_both_sides_of_a_deletion_become_neighbours() -> None:
     # Of the first, from its second residue: KV, without LWA, then E. The second is not cut.
     crops = Crops(np.array([1, 0]), np.array([3, 10]), np.array([2, 0]), np.array([3, 0]))
     batch = dataset.cut(np.array([0, 1]), crops)
-    assert batch.inputs[0].tolist() == encode("KVE").tolist() + [PAD] * 13
-    assert batch.inputs[1].tolist() == encode("ACDEFGHIKL").tolist() + [PAD] * 6
+    assert batch.inputs[0].tolist() == encode("KVE").tolist() + [PAD] * 9
+    assert batch.inputs[1].tolist() == encode("ACDEFGHIKL").tolist() + [PAD] * 2
 
 
 @pytest.mark.parametrize("kind", ["n_terminal", "internal_deletion"])
@@ -213,10 +213,20 @@ def training(subset: NDArray[np.int64] | None = None, seed: int = 0) -> Sequence
     return SequenceBatches(many(), rule, batch_size=8, max_residues=300, seed=seed, subset=subset)
 
 
+def cut_parts(epoch: Epoch, share: Share) -> list[list[Batch]]:
+    """The parts of each batch that one process works on."""
+    return [[part() for part in epoch.parts(number, share)] for number in range(len(epoch))]
+
+
+def cut_all(epoch: Epoch) -> list[Batch]:
+    """Every part of every batch, where there is one process."""
+    return [part for parts in cut_parts(epoch, Share()) for part in parts]
+
+
 def rows_of(batches: SequenceBatches, epoch: int) -> list[tuple[int, tuple[int, ...]]]:
     """Position and tokens of every example, in the order in which they come."""
     rows = []
-    for batch in batches.epoch(epoch):
+    for batch in cut_all(batches.epoch(epoch)):
         for index, tokens in zip(batch.index.tolist(), batch.inputs.tolist(), strict=True):
             rows.append((index, tuple(token for token in tokens if token != PAD)))
     return rows
@@ -224,8 +234,17 @@ def rows_of(batches: SequenceBatches, epoch: int) -> list[tuple[int, tuple[int, 
 
 def test_an_epoch_has_every_sequence_once_and_knows_its_length() -> None:
     epoch = training().epoch(0)
-    assert sorted(i for batch in epoch for i in batch.index.tolist()) == list(range(70))
-    assert len(epoch) == len(list(epoch))
+    assert sorted(i for batch in cut_all(epoch) for i in batch.index.tolist()) == list(range(70))
+    # 70 sequences, 8 a batch: 8 whole ones and one of 6.
+    assert len(epoch) == 9
+    assert sorted(len(epoch.examples(number)) for number in range(9)) == [6] + [8] * 8
+
+
+def test_a_batch_says_beforehand_what_will_be_in_it() -> None:
+    epoch = training().epoch(0)
+    for number, parts in enumerate(cut_parts(epoch, Share())):
+        assert [i for part in parts for i in part.index.tolist()] == epoch.examples(number).tolist()
+        assert sum(int((part.inputs != PAD).sum()) for part in parts) == epoch.num_residues(number)
 
 
 def test_the_same_epoch_is_the_same_each_time() -> None:
@@ -253,13 +272,88 @@ def test_a_subset_sees_its_own_sequences() -> None:
 
 
 def test_no_batch_has_more_positions_than_allowed_padding_included() -> None:
-    for batch in training().epoch(0):
+    for batch in cut_all(training().epoch(0)):
         assert batch.inputs.numel() <= 300
+
+
+@pytest.mark.parametrize("crop", ["random", "none"])
+def test_neither_memory_nor_the_number_of_processes_changes_what_is_in_a_batch(
+    crop: CropKind,
+) -> None:
+    def batches(max_residues: int) -> list[list[int]]:
+        made = SequenceBatches(
+            many(), CropRule(crop), batch_size=8, max_residues=max_residues, seed=3
+        )
+        epoch = made.epoch(1)
+        return [epoch.examples(number).tolist() for number in range(len(epoch))]
+
+    assert batches(60) == batches(300) == batches(10**6)
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 3])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
+def test_the_parts_of_all_processes_are_the_batch_within_the_budget_of_each(
+    num_ranks: int, halvings: int
+) -> None:
+    epoch = training().epoch(0)
+    shares = [Share(rank, num_ranks, halvings) for rank in range(num_ranks)]
+    by_rank = [cut_parts(epoch, share) for share in shares]
+    for number in range(len(epoch)):
+        of_batch = [parts[number] for parts in by_rank]
+        assert len({len(parts) for parts in of_batch}) == 1
+        places = [i for parts in of_batch for part in parts for i in part.index.tolist()]
+        assert sorted(places) == sorted(epoch.examples(number).tolist())
+        for part in (part for parts in of_batch for part in parts):
+            assert part.inputs.numel() <= 300 >> halvings or len(part.index) <= 1
+
+
+def test_processes_get_sequences_of_similar_length() -> None:
+    epoch = training().epoch(0)
+    first, second = (cut_parts(epoch, Share(rank, 2)) for rank in range(2))
+    for one, other in zip(first, second, strict=True):
+        counts = [len(parts[0].index) for parts in (one, other)]
+        residues = [int((parts[0].inputs != PAD).sum()) for parts in (one, other)]
+        # The longest sequence has 59 residues, and every second one is taken of a sorted row.
+        assert abs(counts[0] - counts[1]) <= 1
+        assert abs(residues[0] - residues[1]) <= 59
+
+
+def test_a_process_may_have_nothing_of_a_batch_and_still_has_a_part() -> None:
+    batches = SequenceBatches(
+        many(), whole(many()), batch_size=2, max_residues=300, subset=np.array([4, 5, 6])
+    )
+    (*_, last) = cut_parts(batches.epoch(0), Share(1, 2))
+    (part,) = last
+    assert part.inputs.shape == (0, 4)
+    assert part.mask is not None
+    assert (part.mask.shape, part.label.shape, part.index.shape) == ((0, 4), (0,), (0,))
+
+
+def test_half_the_budget_is_parts_of_half_the_size() -> None:
+    dataset = dataset_of(["ACDEFGHI"] * 16)
+    batches = SequenceBatches(dataset, whole(dataset), batch_size=16, max_residues=128)
+    sizes = {
+        halvings: [
+            len(part.index) for part in cut_parts(batches.epoch(0), Share(0, 1, halvings))[0]
+        ]
+        for halvings in (0, 1, 2, 9)
+    }
+    # 16 times 8 residues are 128; a budget of nothing is one sequence at a time.
+    assert sizes == {0: [16], 1: [8, 8], 2: [4] * 4, 9: [1] * 16}
+
+
+def test_an_epoch_has_few_shapes() -> None:
+    rng = np.random.default_rng(0)
+    dataset = dataset_of(["A" * length for length in rng.integers(1, 600, 2000)])
+    batches = SequenceBatches(dataset, CropRule(), batch_size=8, max_residues=10**6, seed=0)
+    widths = {batch.inputs.shape[1] for epoch in (0, 1) for batch in cut_all(batches.epoch(epoch))}
+    # Of the 600 lengths: 32 up to 128, 16 up to 256, 16 up to 512, 3 beyond.
+    assert len(widths) <= 32 + 16 + 16 + 3
 
 
 def test_without_a_seed_batches_are_sorted_by_padded_length_and_crops_are_fixed() -> None:
     batches = SequenceBatches(many(), whole(many()), batch_size=8, max_residues=300)
-    widths = [batch.inputs.shape[1] for batch in batches.epoch(0)]
+    widths = [batch.inputs.shape[1] for batch in cut_all(batches.epoch(0))]
     assert all(first <= second for first, second in pairwise(widths))
     assert rows_of(batches, 0) == rows_of(batches, 1)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from protein_robust.datasets import Batch
+from protein_robust.datasets import Batch, Share
 from protein_robust.evaluation import entropy_confidence, predict
 
 N, K = 11, 5
@@ -39,10 +41,24 @@ class Listed:
 
     batches: Sequence[Sequence[int]]
 
-    def epoch(self, number: int) -> list[Batch]:
+    def epoch(self, number: int) -> Listed:
         assert number == 0
-        index = [torch.tensor(batch) for batch in self.batches]
-        return [Batch(LOGITS[i], None, LABEL[i], i) for i in index]
+        return self
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def examples(self, number: int) -> NDArray[np.int64]:
+        return np.array(self.batches[number], dtype=np.int64)
+
+    def num_residues(self, number: int) -> int:
+        return K * len(self.batches[number])
+
+    def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
+        return [partial(self.cut, torch.from_numpy(self.examples(number)))]
+
+    def cut(self, index: Tensor) -> Batch:
+        return Batch(LOGITS[index], None, LABEL[index], index)
 
 
 ORDERS = [
@@ -105,3 +121,39 @@ def test_what_is_described_stands_in_the_same_order(order: list[list[int]]) -> N
     said = predict(Lookup(), Listed(order), describe)
     assert said.described["label"].tolist() == LABEL.tolist()
     np.testing.assert_allclose(said.described["first"], LOGITS[:, 0])
+
+
+class Halved(Listed):
+    """Two parts a batch."""
+
+    def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
+        index = torch.from_numpy(self.examples(number))
+        return [partial(self.cut, part) for part in index.tensor_split(2)]
+
+
+def test_parts_and_batches_without_examples_are_no_hindrance() -> None:
+    said = predict(Lookup(), Halved([[3], [], [7, 1, 2]]), lambda logits, _: {"a": logits[:, 1]})
+    assert said.index.tolist() == [1, 2, 3, 7]
+    assert said.prediction.tolist() == LOGITS.argmax(dim=1)[[1, 2, 3, 7]].tolist()
+    np.testing.assert_allclose(said.described["a"], LOGITS[[1, 2, 3, 7], 1])
+
+
+def test_the_network_computes_in_the_precision_that_is_asked_for() -> None:
+    seen: list[torch.dtype] = []
+
+    def describe(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        seen.append(logits.dtype)
+        return {}
+
+    layer = nn.Linear(K, K)
+
+    class Linear(nn.Module):
+        def forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+            logits: Tensor = layer(inputs)
+            return logits
+
+    exact = predict(Linear(), Listed([[0, 1]]), describe)
+    rough = predict(Linear(), Listed([[0, 1]]), describe, precision="bf16")
+    assert seen == [torch.float32, torch.bfloat16]
+    np.testing.assert_allclose(rough.max_probability, exact.max_probability, rtol=0.03)
+    assert rough.max_probability.dtype == np.float64

@@ -99,7 +99,7 @@ def test_training_logits_and_gradients_do_not_change_with_more_padding(extra: in
 
 def slow_logits(model: ProtCNN, inputs: Tensor, mask: Tensor) -> Tensor:
     """The network from its equations: plain convolutions on (B, C, L), padding zeroed by hand."""
-    weights = dict(model.named_parameters())
+    weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     keep = mask[:, None].double()  # (B, 1, L)
 
     def convolve(x: Tensor, name: str, dilation: int = 1) -> Tensor:
@@ -110,7 +110,10 @@ def slow_logits(model: ProtCNN, inputs: Tensor, mask: Tensor) -> Tensor:
 
     def normalise(x: Tensor, name: str) -> Tensor:
         rows = x.transpose(1, 2)[mask]  # (number of residues, C)
-        scaled = (rows - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-3).sqrt()
+        mean, variance = rows.mean(0), rows.var(0, unbiased=False)
+        if not model.training:
+            mean, variance = weights[name + ".running_mean"], weights[name + ".running_variance"]
+        scaled = (rows - mean) / (variance + 1e-3).sqrt()
         rows = functional.relu(scaled * weights[name + ".weight"] + weights[name + ".bias"])
         out = torch.zeros_like(x.transpose(1, 2))
         out[mask] = rows
@@ -126,9 +129,10 @@ def slow_logits(model: ProtCNN, inputs: Tensor, mask: Tensor) -> Tensor:
     return functional.linear(torch.stack(pooled), weights["head.weight"], weights["head.bias"])
 
 
-def test_outputs_and_every_gradient_are_those_of_a_slow_twin() -> None:
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_outputs_and_every_gradient_are_those_of_a_slow_twin(training: bool) -> None:
     config = ProtCNNConfig(width=8, bottleneck=0.5, kernel_size=5, dilations=(1, 3, 2))
-    model = network(config=config).double()
+    model = network(config=config).double().train(training)
     inputs, mask = batch_of([16, 1, 9, 12], 16)
     ours, theirs = model(inputs, mask), slow_logits(model, inputs, mask)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
@@ -142,6 +146,23 @@ def test_outputs_and_every_gradient_are_those_of_a_slow_twin() -> None:
         rtol=1e-8,
         atol=1e-9,
     )
+
+
+def test_the_norm_that_is_folded_into_a_convolution_is_the_norm_after_it() -> None:
+    config = ProtCNNConfig(width=48, kernel_size=9, dilations=(1, 3, 9, 27))
+    model = network(config=config).eval()
+    inputs, mask = batch_of([120, 1, 64, 97], 128)
+    with torch.no_grad():
+        exact = slow_logits(network(config=config).double().eval(), inputs, mask)
+        torch.testing.assert_close(model(inputs, mask).double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_without_examples_has_no_logits_and_gives_gradients_of_zero() -> None:
+    model = network().eval()
+    logits = model(*batch_of([], 4))
+    assert logits.shape == (0, K)
+    logits.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 def test_the_same_generator_gives_the_same_weights() -> None:

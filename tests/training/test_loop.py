@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from protein_robust.datasets import Batch
+from protein_robust.datasets import Batch, Share
 from protein_robust.errors import InputError
 from protein_robust.losses import LossContext, make_loss
 from protein_robust.training import (
     Checkpoints,
     FitOptions,
     Objective,
+    Record,
     StepReport,
     TrainingDiverged,
     TrainingState,
     fit,
     load_weights,
+    read_checkpoint,
     read_memory,
 )
 
@@ -54,13 +59,31 @@ class ImageBatches:
 
     sizes: Sequence[int] = SIZES
 
-    def epoch(self, number: int) -> list[Batch]:
+    def epoch(self, number: int) -> ImageBatches:
+        return self
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def examples(self, number: int) -> NDArray[np.int64]:
+        end = sum(self.sizes[: number + 1])
+        return np.arange(end - self.sizes[number], end)
+
+    def num_residues(self, number: int) -> int:
+        return 12 * self.sizes[number]
+
+    def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
+        return [partial(self.cut, torch.from_numpy(self.examples(number)))]
+
+    def cut(self, index: Tensor) -> Batch:
         label = torch.arange(sum(self.sizes)) % 3
         noise = torch.rand(len(label), 3, 2, 2, generator=torch.Generator().manual_seed(1))
         inputs = functional.one_hot(label, 3)[:, :, None, None] + 0.3 * noise
-        index = torch.arange(len(label))
-        parts = zip(*(t.split(list(self.sizes)) for t in (inputs, label, index)), strict=True)
-        return [Batch(images, None, classes, places) for images, classes, places in parts]
+        return Batch(inputs[index], None, label[index], index)
+
+    def whole(self) -> Batch:
+        """All examples."""
+        return self.cut(torch.arange(sum(self.sizes)))
 
 
 @dataclass
@@ -70,17 +93,21 @@ class Recorder:
     accuracies: Sequence[float] = ()
     evaluated: list[tuple[int, bool]] = field(default_factory=list)
     reports: list[StepReport] = field(default_factory=list)
-    records: list[Mapping[str, float]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    diverged: list[tuple[TrainingDiverged, TrainingState | None]] = field(default_factory=list)
 
-    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate(self, model: nn.Module, epoch: int) -> Record:
         self.evaluated.append((epoch, model.training))
         return {"valid/accuracy": self.accuracies[epoch - 1]} if self.accuracies else {}
 
     def on_step(self, report: StepReport) -> None:
         self.reports.append(report)
 
-    def on_epoch(self, record: Mapping[str, float]) -> None:
+    def on_epoch(self, record: Record) -> None:
         self.records.append(dict(record))
+
+    def on_divergence(self, diverged: TrainingDiverged, back_to: TrainingState | None) -> None:
+        self.diverged.append((diverged, back_to))
 
 
 @dataclass
@@ -147,7 +174,7 @@ def test_a_loss_of_the_registry_fits_in(train: Train) -> None:
 
 def test_the_gradient_is_that_of_the_mean_over_the_batch(train: Train) -> None:
     batches = ImageBatches(sizes=(5,))
-    (batch,) = batches.epoch(0)
+    batch = batches.whole()
     start = FlatLinear()
     mean = functional.cross_entropy(start(batch.inputs, None), batch.label)
     gradient_weight, gradient_bias = torch.autograd.grad(mean, list(start.parameters()))
@@ -201,7 +228,7 @@ def test_a_report_says_the_epoch_and_a_speed(train: Train) -> None:
 
 
 def test_the_gradient_is_clipped_to_the_norm_that_is_allowed(train: Train) -> None:
-    options = FitOptions(**{**vars(PLAIN), "learning_rate": 1.0, "clip_norm": 0.01})
+    options = replace(PLAIN, learning_rate=1.0, clip_norm=0.01)
     model, _ = train(options, batches=ImageBatches(sizes=(5,)))
     start = FlatLinear()
     moved = [a - b for a, b in zip(model.parameters(), start.parameters(), strict=True)]
@@ -256,12 +283,29 @@ def test_a_finished_training_is_not_repeated(train: Train) -> None:
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
-def from_epoch_two(bad: float) -> Callable[[Tensor, Tensor, LossContext], Tensor]:
-    def loss(logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
-        values = functional.cross_entropy(logits, labels, reduction="none")
-        return values * bad if context.progress > 0.25 else values
+@dataclass
+class Failing:
+    """Cross entropy, but for one example, of which it becomes something else a few times.
 
-    return loss
+    Args:
+        value: what it becomes.
+        example: position of the example.
+        after: progress of the training, from which on.
+        times: how often.
+    """
+
+    value: float
+    example: int = 5
+    after: float = 0.25
+    times: int = 1000
+
+    def __call__(self, logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        values = functional.cross_entropy(logits, labels, reduction="none")
+        is_bad = context.index == self.example
+        if context.progress > self.after and is_bad.any() and self.times:
+            self.times -= 1
+            values = torch.where(is_bad, values * self.value, values)
+        return values
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -269,10 +313,16 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_leaves_the_last_checkp
     train: Train, tmp_path: Path, bad: float
 ) -> None:
     observer = Recorder()
-    message = r"Expected a finite training loss, got (nan|inf) in epoch 2; a lower learning rate"
+    message = (
+        f"Expected a finite loss and gradient, got a loss of {bad} in epoch 2, update 2; "
+        "a lower learning rate or gradient clipping may help"
+    )
     with pytest.raises(TrainingDiverged, match=message) as caught:
-        train(loss=from_epoch_two(bad), observer=observer)
-    assert caught.value.epoch == 2
+        train(loss=Failing(bad), observer=observer)
+    assert (caught.value.epoch, caught.value.step) == (2, 2)
+    # The second batch of four.
+    assert caught.value.examples == (4, 5, 6, 7)
+    assert observer.diverged == [(caught.value, None)]
     assert [record["epoch"] for record in observer.records] == [1]
     model = FlatLinear()
     assert load_weights(tmp_path / "last", model)["epoch"] == 1
@@ -282,9 +332,146 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_leaves_the_last_checkp
 def test_a_loss_that_is_not_finite_is_seen_within_the_epoch(train: Train) -> None:
     observer = Recorder()
     with pytest.raises(TrainingDiverged):
-        train(loss=from_epoch_two(float("nan")), observer=observer)
-    # Three reports of the first epoch, and none of the second, whose first batch is seen already.
-    assert [report.epoch for report in observer.reports] == [1, 1, 1]
+        train(loss=Failing(float("nan")), observer=observer)
+    # Three reports of the first epoch, and one of the second.
+    assert [report.epoch for report in observer.reports] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "step", "examples"),
+    # Of 81 batches of one example, reports are after every 10th update (5th where 2 make one).
+    [(1, 34, (33,)), (2, 17, (32, 33))],
+)
+def test_the_update_and_its_examples_are_named_also_between_two_reports(
+    train: Train, accumulate: int, step: int, examples: tuple[int, ...]
+) -> None:
+    loss = Failing(float("inf"), example=33, after=0.0)
+    options = replace(PLAIN, accumulate=accumulate)
+    with pytest.raises(TrainingDiverged) as caught:
+        train(options, loss=loss, batches=ImageBatches(sizes=(1,) * 81))
+    assert (caught.value.step, caught.value.examples) == (step, examples)
+
+
+class _FineButForItsGradient(torch.autograd.Function):
+    """The identity, with a gradient that is not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * float("nan")
+
+
+def without_gradient(logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+    """Cross entropy, finite throughout; at the end of the second of four epochs, no gradient."""
+    values = functional.cross_entropy(logits, labels, reduction="none")
+    bad: Tensor = _FineButForItsGradient.apply(values)
+    return bad if context.progress == 0.5 else values
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, None])
+def test_a_gradient_that_is_not_finite_is_seen_though_the_loss_is(
+    train: Train, tmp_path: Path, clip_norm: float | None
+) -> None:
+    with pytest.raises(
+        TrainingDiverged, match=r"got a loss of \d.* in epoch 2, update 3"
+    ) as caught:
+        train(replace(OPTIONS, clip_norm=clip_norm), loss=without_gradient)
+    assert caught.value.examples == (8,)
+    model = FlatLinear()
+    # Nobody could go on from a checkpoint that was written after it.
+    assert load_weights(tmp_path / "last", model)["epoch"] == 1
+    assert model.linear.weight.isfinite().all()
+
+
+ROLL_BACK = replace(OPTIONS, on_divergence="roll back", schedule="constant", warmup=0.0)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5], ids=["in the first epoch", "in the third"])
+def test_rolled_back_a_training_goes_on_from_the_last_checkpoint_with_half_the_rate(
+    train: Train, after: float
+) -> None:
+    observer = Recorder()
+    model, state = train(
+        ROLL_BACK, loss=Failing(float("inf"), after=after, times=1), observer=observer
+    )
+    done = round(4 * after)
+    assert [record["epoch"] for record in observer.records] == [1, 2, 3, 4]
+    rates = [record["learning_rate"] for record in observer.records]
+    assert rates == [0.05] * done + [0.025] * (4 - done)
+    ((diverged, back_to),) = observer.diverged
+    assert diverged.epoch == done + 1
+    assert back_to is not None
+    assert (back_to.epoch, back_to.step, back_to.rollbacks, back_to.rate_factor) == (
+        done,
+        0,
+        1,
+        0.5,
+    )
+    assert (state.epoch, state.rollbacks, state.rate_factor) == (4, 1, 0.5)
+    assert model.linear.weight.isfinite().all()
+
+
+def test_a_roll_back_leaves_nothing_of_what_was_rolled_back(train: Train, tmp_path: Path) -> None:
+    memory = {"times": torch.zeros(9)}
+    failing, counting = Failing(float("inf"), after=0.5, times=1), Counting()
+
+    def loss(logits: Tensor, labels: Tensor, context: LossContext) -> Tensor:
+        counting(logits, labels, context)
+        return failing(logits, labels, context)
+
+    model, _ = train(ROLL_BACK, objective=Objective(loss, memory))
+    assert memory["times"].tolist() == [4] * 9
+    # The same as two epochs at the rate of before, and two at half of it.
+    (tmp_path / "last").rename(tmp_path / "rolled back")
+    half = replace(ROLL_BACK, schedule="step", milestones=(0.5 + 1e-9,), gamma=0.5)
+    expected, _ = train(half)
+    torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+def test_after_five_roll_backs_a_training_gives_up(train: Train) -> None:
+    observer = Recorder()
+    with pytest.raises(TrainingDiverged, match="in epoch 2, update 2"):
+        train(ROLL_BACK, loss=Failing(float("nan")), observer=observer)
+    back = [back_to.rate_factor if back_to else None for _, back_to in observer.diverged]
+    assert back == [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, None]
+
+
+def test_started_again_a_training_remembers_its_roll_backs(train: Train) -> None:
+    with pytest.raises(TrainingDiverged):
+        train(ROLL_BACK, loss=Failing(float("nan")))
+    observer = Recorder()
+    with pytest.raises(TrainingDiverged):
+        train(ROLL_BACK, loss=Failing(float("nan")), observer=observer)
+    assert [back_to for _, back_to in observer.diverged] == [None]
+
+
+def test_a_training_that_may_roll_back_and_need_not_is_the_same(
+    train: Train, tmp_path: Path
+) -> None:
+    model, _ = train(ROLL_BACK)
+    (tmp_path / "last").rename(tmp_path / "first")
+    expected, _ = train(replace(ROLL_BACK, on_divergence="stop"))
+    torch.testing.assert_close(model.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("minutes", "num_updates"), [(1e-9, 2), (60.0, 0)])
+def test_checkpoints_within_an_epoch_are_as_far_apart_as_asked(
+    train: Train, tmp_path: Path, minutes: float, num_updates: int
+) -> None:
+    # Without the end of an epoch, the last checkpoint is that of the second update of the second.
+    with pytest.raises(TrainingDiverged):
+        train(
+            replace(OPTIONS, checkpoint_minutes=minutes, checkpoint_every=9),
+            loss=Failing(float("nan"), example=8),
+        )
+    if not num_updates:
+        assert not (tmp_path / "last").exists()
+        return
+    content = read_checkpoint(tmp_path / "last")
+    assert (content["epoch"], content["step"], content["sums"][2]) == (1, 2, 8)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +491,7 @@ def test_accumulated_batches_are_one_batch(
     # The normaliser of DM and IMAE is that of the whole batch, not of each part.
     whole, _ = train(PLAIN, loss=loss, batches=ImageBatches(sizes=(9,)))
     (tmp_path / "last").rename(tmp_path / "whole")
-    options = FitOptions(**{**vars(PLAIN), "accumulate": len(sizes)})
+    options = replace(PLAIN, accumulate=len(sizes))
     parts, _ = train(options, loss=loss, batches=ImageBatches(sizes=sizes))
     torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-5, atol=1e-6)
     start = FlatLinear().linear.weight
@@ -313,7 +500,7 @@ def test_accumulated_batches_are_one_batch(
 
 def test_the_last_batches_of_an_epoch_make_an_update_of_their_own(train: Train) -> None:
     loss = Watched()
-    options = FitOptions(**{**vars(PLAIN), "accumulate": 2})
+    options = replace(PLAIN, accumulate=2)
     train(options, loss=loss)
     # Three batches, two updates: the time is that of the update.
     assert [context.progress for context in loss.contexts] == [0.5, 0.5, 1.0]
@@ -324,7 +511,7 @@ def test_a_teacher_is_asked_for_the_same_inputs_and_stays_as_it_is(train: Train)
     before = teacher.linear.weight.clone()
     batches = ImageBatches(sizes=(5,))
     train(PLAIN, objective=Objective(loss, teacher=teacher), batches=batches)
-    (context,), (batch,) = loss.contexts, batches.epoch(0)
+    (context,), batch = loss.contexts, batches.whole()
     assert context.teacher_logits is not None
     assert not context.teacher_logits.requires_grad
     torch.testing.assert_close(context.teacher_logits, teacher(batch.inputs, None))

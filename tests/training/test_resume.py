@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +20,21 @@ from protein_robust.training import (
     Checkpoints,
     FitOptions,
     Objective,
+    Record,
     StepReport,
+    TrainingDiverged,
     TrainingState,
     fit,
+    read_checkpoint,
 )
 
 EPOCHS = 4
+NUM_BATCHES = 5
+"""Of 24 sequences, 5 each."""
 CPU = torch.device("cpu")
+When = Literal["after", "within", "measuring"]
+ALWAYS = 1e-9
+"""Minutes between two checkpoints, where there is one after every update."""
 
 
 class Interrupted(Exception):  # noqa: N818  (what happens to the training is no mistake)
@@ -39,24 +46,31 @@ class Interrupting:
 
     Args:
         epoch: the one at which it happens; 0 for never.
-        when: after the epoch, or in its middle.
+        when: after the epoch, in its middle, or after all of its updates.
     """
 
-    def __init__(self, epoch: int = 0, when: Literal["after", "within"] = "after") -> None:
+    def __init__(self, epoch: int = 0, when: When = "after") -> None:
         self.epoch = epoch
         self.when = when
+        self.progress: list[float] = []
 
-    def evaluate(self, model: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate(self, model: nn.Module, epoch: int) -> Record:
+        if self.when == "measuring" and epoch == self.epoch:
+            raise Interrupted
         return {"valid/accuracy": [0.1, 0.4, 0.3, 0.4][epoch - 1]}
 
     def on_step(self, report: StepReport) -> None:
+        self.progress.append(report.progress)
         half = (self.epoch - 0.5) / EPOCHS
         if self.when == "within" and report.epoch == self.epoch and report.progress >= half:
             raise Interrupted
 
-    def on_epoch(self, record: Mapping[str, float]) -> None:
+    def on_epoch(self, record: Record) -> None:
         if self.when == "after" and record["epoch"] == self.epoch:
             raise Interrupted
+
+    def on_divergence(self, diverged: TrainingDiverged, back_to: TrainingState | None) -> None:
+        raise AssertionError
 
 
 def batches(seed: int) -> SequenceBatches:
@@ -97,12 +111,12 @@ def trained(
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("checkpoint_every", [1, 2])
-@pytest.mark.parametrize("when", ["after", "within"])
+@pytest.mark.parametrize("when", ["after", "within", "measuring"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
     tmp_path: Path,
     epoch: int,
-    when: Literal["after", "within"],
+    when: When,
     checkpoint_every: int,
     optimizer: str,
 ) -> None:
@@ -117,15 +131,36 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
 
 @pytest.mark.parametrize("loss", ["joint_optimization", "early_learning_regularization"])
 @pytest.mark.parametrize("when", ["after", "within"])
-def test_what_a_loss_remembers_goes_on_where_it_was(
-    tmp_path: Path, loss: str, when: Literal["after", "within"]
-) -> None:
+def test_what_a_loss_remembers_goes_on_where_it_was(tmp_path: Path, loss: str, when: When) -> None:
     options: dict[str, Any] = {"loss": loss, "checkpoint_every": 2, "accumulate": 2}
     weights, state = trained(tmp_path / "whole", **options)
     with pytest.raises(Interrupted):
         trained(tmp_path / "cut", Interrupting(3, when), **options)
     weights_again, state_again = trained(tmp_path / "cut", **options)
     assert "memory.shares" in weights
+    torch.testing.assert_close(weights_again, weights, rtol=0, atol=0)
+    assert state_again == state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["proselflc", "early_learning_regularization"])
+@pytest.mark.parametrize(("when", "step"), [("within", 2), ("measuring", NUM_BATCHES)])
+def test_within_an_epoch_a_training_goes_on_after_the_update_that_was_kept(
+    tmp_path: Path, loss: str, when: When, step: int
+) -> None:
+    weights, state = trained(tmp_path / "whole", loss=loss)
+    options: dict[str, Any] = {"loss": loss, "checkpoint_minutes": ALWAYS}
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "cut", Interrupting(2, when), **options)
+    content = read_checkpoint(tmp_path / "cut" / "last")
+    assert (content["epoch"], content["step"]) == (1, step)
+    observer = Interrupting()
+    weights_again, state_again = trained(tmp_path / "cut", observer, **options)
+    # After each of the updates that were not done yet there is a report.
+    total = EPOCHS * NUM_BATCHES
+    assert observer.progress == pytest.approx(
+        [number / total for number in range(NUM_BATCHES + step + 1, total + 1)]
+    )
     torch.testing.assert_close(weights_again, weights, rtol=0, atol=0)
     assert state_again == state
 
