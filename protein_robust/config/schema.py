@@ -1,6 +1,6 @@
 """What may stand in a study: each section, each key with its meaning, default and range.
 
-The functions that do the work take plain values; `StudyConfig.fit_options` and its neighbours
+The functions that do the work take plain values; `StudyConfig.protcnn` and its neighbours
 translate.
 """
 

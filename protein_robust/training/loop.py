@@ -28,6 +28,20 @@ UPDATES_PER_AGREEMENT = 16
 """How often several processes ask each other whether one of them was told to stop."""
 
 
+class _Clock:
+    """Seconds of the present epoch, those before an interruption counted; when a checkpoint was."""
+
+    def __init__(self) -> None:
+        self.saved = time.perf_counter()
+        self.begin(0)
+
+    def begin(self, before: float) -> None:
+        self._started = time.perf_counter() - before
+
+    def of_epoch(self) -> float:
+        return time.perf_counter() - self._started
+
+
 @dataclass(frozen=True)
 class _Training:
     """Everything that takes part."""
@@ -40,6 +54,7 @@ class _Training:
     options: FitOptions
     observer: Observer
     checkpoints: Checkpoints
+    clock: _Clock
 
     def resume(self) -> TrainingState:
         """Go back to the newest checkpoint, or to the very beginning."""
@@ -49,6 +64,13 @@ class _Training:
         """Write a checkpoint; nobody goes on from the best one."""
         optimizer = None if name == "best" else self.optimizer
         self.checkpoints.save(name, self.model, optimizer, state, self.objective.memory)
+        if name == "last":
+            self.clock.saved = time.perf_counter()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        passed = time.perf_counter() - self.clock.saved
+        return passed >= 60 * self.options.checkpoint_minutes
 
 
 def fit(
@@ -83,7 +105,15 @@ def fit(
     """
     optimizer = make_optimizer(model, options)
     training = _Training(
-        model, spread(model), objective, optimizer, batches, options, observer, checkpoints
+        model,
+        spread(model),
+        objective,
+        optimizer,
+        batches,
+        options,
+        observer,
+        checkpoints,
+        _Clock(),
     )
     state = training.resume()
     if state == TrainingState() and options.on_divergence == "roll back":
@@ -117,7 +147,7 @@ def _end_epoch(training: _Training, state: TrainingState) -> TrainingState:
     if is_best:
         training.save("best", state)
     asked = ranks.largest(stopping.asked())
-    if is_last or asked or number % options.checkpoint_every == 0:
+    if is_last or asked or training.is_due() or number % options.checkpoint_every == 0:
         training.save("last", state)
     training.observer.on_epoch(record)
     if asked:
@@ -136,7 +166,7 @@ def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
     share = Share(ranks.rank(), ranks.num_ranks(), state.halvings)
     num_steps = -(-len(epoch) // options.accumulate)
     report_every = max(1, num_steps // REPORTS_PER_EPOCH)
-    clock = _Clock(state.seconds)
+    training.clock.begin(state.seconds)
     unread: list[Tensor] = []
     training.model.train()
     for step in range(state.step, num_steps):
@@ -149,36 +179,18 @@ def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
         unread.append(figures)
         is_report = (step + 1) % report_every == 0 or step + 1 == num_steps
         asked = _asked_to_stop(step)
-        is_due = clock.since_checkpoint() >= 60 * options.checkpoint_minutes
+        is_due = training.is_due()
         if is_report or asked or is_due:
             state = _read(state, epoch, unread, options.accumulate)
-            state = replace(state, seconds=clock.total(), halvings=share.halvings)
+            state = replace(state, seconds=training.clock.of_epoch(), halvings=share.halvings)
             unread = []
         if is_report:
             training.observer.on_step(_report(state, progress))
         if asked or is_due:
             training.save("last", state)
-            clock.checkpointed()
         if asked:
             stopping.stop(asked)
     return state
-
-
-class _Clock:
-    """Seconds of an epoch, those before an interruption counted, and since the last checkpoint."""
-
-    def __init__(self, before: float) -> None:
-        self._before = before
-        self._started = self._saved = time.perf_counter()
-
-    def total(self) -> float:
-        return self._before + time.perf_counter() - self._started
-
-    def since_checkpoint(self) -> float:
-        return time.perf_counter() - self._saved
-
-    def checkpointed(self) -> None:
-        self._saved = time.perf_counter()
 
 
 def _update(training: _Training, progress: float, parts: Parts) -> Tensor:
