@@ -1,9 +1,8 @@
 """How long the full Pfam seed takes on 1, 8 and 64 GPUs: an estimate on paper, nothing is run.
 
 From the arithmetic of the network and from rates that are given: the FLOP/s that a GPU sustains in
-training (`training.py --device cuda --preset paper` measures it) and the speed of its network. An
-update waits for the slowest of arithmetic and exchange: gradients are exchanged while the backward
-pass goes on, the sums of batch normalisation are not.
+training (`training.py --device cuda --preset paper` measures it) and the speed of its network. No
+overlap of arithmetic and exchange is counted, and no padding, evaluation or checkpoint.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ MEAN_LENGTH = 155
 FAMILIES = 17_929
 PARAMETERS = 50_213_679
 NORMS = 10
-BACKWARD = 2 / 3
-"""Share of the arithmetic that is in the backward pass."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,8 @@ def seconds_per_epoch(cluster: Cluster, *, flops: float, batch: int) -> tuple[fl
     if cluster.gpus > 1:
         ring = 2 * (cluster.gpus - 1) / cluster.gpus
         exchange = ring * 4 * PARAMETERS / cluster.bandwidth
-        latency = (3 * NORMS + 1) * cluster.latency
-    hidden = BACKWARD * arithmetic
-    update = arithmetic + max(0.0, exchange - hidden) + latency
+        latency = (2 * NORMS + 1) * cluster.latency
+    update = arithmetic + exchange + latency
     updates = SEQUENCES / (batch * cluster.gpus)
     return updates * update, arithmetic / update
 

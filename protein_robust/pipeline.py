@@ -2,7 +2,7 @@
 
 Only the parser is built at import time, so that `--help` is quick; each command imports what it
 needs. Exit codes: 0; 1 where something went wrong on our side or a training failed; 2 for a mistake
-in what was asked, with one message and no traceback; 130 after Ctrl-C.
+in what was asked, with one message and no traceback; 128 + the signal that asked to stop.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ examples:
   python -m protein_robust.pipeline run pipelines/example.yaml \\
       --set name=mine --set data.source=mine.csv
 
-exit codes: 0 success, 1 a training failed, 2 a mistake in the request, 130 Ctrl-C (then the same
-command goes on where it stopped).
+exit codes: 0 success, 1 a training failed, 2 a mistake in the request, 130 Ctrl-C, 143 SIGTERM,
+138 SIGUSR1 (after these three the same command goes on where it stopped).
 """
 
 

@@ -109,6 +109,7 @@ def _together(study: StudyConfig) -> Iterator[None]:
         quiet = ranks.rank() != 0
         output.quiet, errors.quiet = output.quiet or quiet, errors.quiet or quiet
         yield
+        ranks.wait_for_all()  # a process that left would take the first one with it
 
 
 def _prepare(study: StudyConfig, *, is_here: bool) -> tuple[Experiment | None, list[PlannedRun]]:

@@ -45,7 +45,7 @@ def with_room(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            problem = str(error).strip().splitlines()[0]
+            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
         # Here the traceback, and the tensors that it held, are gone.
         gc.collect()
         if torch.cuda.is_available():
@@ -81,6 +81,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         "could not create a memory object",
         "could not create a primitive",  # of oneDNN, which does not say why
         "could not execute a primitive",
+        "CUDA error: out of memory",
+        "ALLOC_FAILED",  # of cuBLAS and cuDNN
+        "unable to find an engine to execute this computation",  # of cuDNN, where none has room
     )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         sign in str(error) for sign in signs

@@ -115,7 +115,9 @@ class _MaskedNormReLU(torch.autograd.Function):
         grad_bias = rows.sum(0)
         grad_weight = (rows * centred).sum(0) * inverse
         # d/dx = scale (g - mean(g) - x^ mean(g x^)), means over residues, 0 at padding.
-        all_bias, all_weight = ranks.add_up(grad_bias), ranks.add_up(grad_weight)
+        all_bias, all_weight = grad_bias, grad_weight
+        if ranks.are_several():
+            all_bias, all_weight = ranks.add_up(torch.stack([grad_bias, grad_weight]))
         factor = scale / count
         shared = torch.addcmul(all_bias * factor, centred, all_weight * inverse * factor)
         grad_x = ctx.padding.fill_(rows.mul_(scale).sub_(shared), 0)

@@ -32,7 +32,7 @@ Tensors = Mapping[str, Tensor]
 def write_checkpoint(
     checkpoint: Path, tensors: Mapping[str, Tensors], content: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint, `checkpoint.json` last, and wait until the disk has all of it.
+    """Write a checkpoint, `checkpoint.json` last, and wait until the disk has the files.
 
     Args:
         checkpoint: a folder that is not there yet.

@@ -118,16 +118,24 @@ def fit(
     state = training.resume()
     if state == TrainingState() and options.on_divergence == "roll back":
         training.save("last", state)
-    while state.epoch < options.epochs:
-        with stopping.deferred():
+    with stopping.deferred():
+        while state.epoch < options.epochs:
             try:
                 state = _train_epoch(training, state)
             except TrainingDiverged as diverged:
                 state = _roll_back(training, diverged)
             else:
                 state = _end_epoch(training, state)
-    checkpoints.finish()
+        checkpoints.finish()
+        _stop_if(ranks.largest(stopping.asked()))
     return state
+
+
+def _stop_if(asked: int) -> None:
+    """Leave, once the first process has written the checkpoint: launchers end all after one."""
+    if asked:
+        ranks.wait_for_all()
+        stopping.stop(asked)
 
 
 def _end_epoch(training: _Training, state: TrainingState) -> TrainingState:
@@ -147,11 +155,13 @@ def _end_epoch(training: _Training, state: TrainingState) -> TrainingState:
     if is_best:
         training.save("best", state)
     asked = ranks.largest(stopping.asked())
-    if is_last or asked or training.is_due() or number % options.checkpoint_every == 0:
+    is_due = training.is_due() or number % options.checkpoint_every == 0
+    # Where the training may roll back, the best network must not be of a way that was given up.
+    if is_last or asked or is_due or (is_best and options.on_divergence == "roll back"):
         training.save("last", state)
     training.observer.on_epoch(record)
-    if asked:
-        stopping.stop(asked)
+    if not is_last:
+        _stop_if(asked)
     return state
 
 
@@ -178,8 +188,7 @@ def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
         figures, share = with_room(epoch, numbers, share, work)
         unread.append(figures)
         is_report = (step + 1) % report_every == 0 or step + 1 == num_steps
-        asked = _asked_to_stop(step)
-        is_due = training.is_due()
+        asked, is_due = _agree(training, step)
         if is_report or asked or is_due:
             state = _read(state, epoch, unread, options.accumulate)
             state = replace(state, seconds=training.clock.of_epoch(), halvings=share.halvings)
@@ -188,8 +197,7 @@ def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
             training.observer.on_step(_report(state, progress))
         if asked or is_due:
             training.save("last", state)
-        if asked:
-            stopping.stop(asked)
+        _stop_if(asked)
     return state
 
 
@@ -209,11 +217,16 @@ def _batches_of(step: int, accumulate: int, num_batches: int) -> range:
     return range(step * accumulate, min((step + 1) * accumulate, num_batches))
 
 
-def _asked_to_stop(step: int) -> int:
-    """The signal that one of the processes was sent, 0 for none. They agree from time to time."""
+def _agree(training: _Training, step: int) -> tuple[int, bool]:
+    """The signal that one of the processes was sent, 0 for none; whether a checkpoint is due.
+
+    Several processes ask each other from time to time, and only the first one's clock counts: what
+    one did alone the others would wait for.
+    """
     if ranks.are_several() and (step + 1) % UPDATES_PER_AGREEMENT:
-        return 0
-    return ranks.largest(stopping.asked())
+        return 0, False
+    is_due = ranks.rank() == 0 and training.is_due()
+    return ranks.largest(stopping.asked()), bool(ranks.largest(is_due))
 
 
 def _read(
@@ -227,11 +240,11 @@ def _read(
     loss, correct, examples, residues = state.sums or (0.0, 0.0, 0.0, 0.0)
     for values in torch.stack(list(unread)).tolist() if unread else []:
         numbers = _batches_of(state.step, accumulate, len(epoch))
-        members = [int(i) for number in numbers for i in epoch.examples(number)]
+        size = sum(len(epoch.examples(number)) for number in numbers)
         if not all(map(math.isfinite, values)):
-            mean = values[0] / len(members)
-            raise TrainingDiverged(state.epoch + 1, state.step + 1, mean, members)
-        loss, correct, examples = loss + values[0], correct + values[1], examples + len(members)
+            members = [int(i) for number in numbers for i in epoch.examples(number)]
+            raise TrainingDiverged(state.epoch + 1, state.step + 1, values[0] / size, members)
+        loss, correct, examples = loss + values[0], correct + values[1], examples + size
         residues += sum(map(epoch.num_residues, numbers))
         state = replace(state, step=state.step + 1, sums=(loss, correct, examples, residues))
     return state

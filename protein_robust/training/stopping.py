@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from protein_robust import ranks
+
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
 )
@@ -53,14 +55,18 @@ def install() -> None:
 def request(signal_number: int) -> None:
     """Ask this process to stop.
 
+    Where several processes train together, one that left at once would take the others with it in
+    the middle of a checkpoint; and launchers send a signal twice. So there the second one is no
+    other than the first.
+
     Args:
         signal_number: what asks.
 
     Raises:
-        Stopped: outside of `deferred`, and the second time in it.
+        Stopped: outside of `deferred`, and the second time in it where this process is alone.
     """
     global _asked
-    if not _waiting or _asked:
+    if not _waiting or (_asked and not ranks.are_several()):
         stop(signal_number)
     _asked = signal_number
 

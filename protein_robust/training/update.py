@@ -54,6 +54,7 @@ def update(
     """
     optimizer.zero_grad(set_to_none=True)
     traces: list[_Trace] = [(buffer, ..., buffer.clone()) for buffer in network.buffers()]
+    has_state = set(optimizer.state)
     try:
         totals = _add_gradients(network, objective, parts, progress=progress, traces=traces)
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
@@ -67,6 +68,8 @@ def update(
     except (RuntimeError, MemoryError):  # without room the same is done again, in smaller parts
         for tensor, place, before in reversed(traces):
             tensor[place] = before
+        for parameter in set(optimizer.state) - has_state:  # begun in the first update
+            del optimizer.state[parameter]
         raise
     return torch.cat([totals[1:], norm.double().view(1)])
 

@@ -173,7 +173,10 @@ def _work(asked: Request) -> RunReport:
         return stopped
     try:
         return carry_out_apart(asked)
-    except KeyboardInterrupt:
+    except Stopped as signalled:
+        if not _stop[0].is_set():
+            # Back at the queue it could wait for ever for another one that was killed there.
+            os._exit(128 + signalled.signal_number)
         return stopped
 
 
