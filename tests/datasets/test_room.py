@@ -289,7 +289,7 @@ from protein_robust.models import ProtCNN, ProtCNNConfig
 from test_room import batches_of, dataset_of, trained
 
 torch.set_num_threads(1)
-folder = Path(sys.argv[1])
+folder = Path(sys.argv[1]) / sys.argv[3]
 config = ProtCNNConfig(width=64, dilations=(1, 2, 4))
 dataset = dataset_of([512] * 64)
 big = batches_of(dataset, batch_size=64, max_residues=64 * 512)
@@ -313,8 +313,7 @@ def test_in_a_process_with_little_memory_a_large_batch_is_done_in_parts(tmp_path
     here = str(Path(__file__).parent)
     for megabytes in (48, 80, 112):
         done = subprocess.run(
-            [sys.executable, "-c", LITTLE_ROOM, str(tmp_path / str(megabytes)), here]
-            + [str(megabytes * 2**20)],
+            [sys.executable, "-c", LITTLE_ROOM, str(tmp_path), here, str(megabytes * 2**20)],
             capture_output=True,
             text=True,
             check=False,

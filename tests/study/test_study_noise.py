@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from protein_robust.config import dump_yaml, load_study
+from protein_robust.datasets import Share
 from protein_robust.errors import ConfigError, InputError
 from protein_robust.ingest import read_sequences
 from protein_robust.noise import read_noise
@@ -211,7 +212,9 @@ def test_a_crop_is_cut_as_it_is_stored(write_study: WriteStudy, families: Path, 
     texts = read_sequences(run.dataset_folder, "test")["sequence"].to_pylist()
     stored = pq.read_table(run.noise_folder / "crops.parquet").to_pandas().query("split == 'test'")
     seen = {}
-    for batch in data.evaluation_batches("test", run).epoch(0):
+    epoch = data.evaluation_batches("test", run).epoch(0)
+    for cut in (part for number in range(len(epoch)) for part in epoch.parts(number, Share())):
+        batch = cut()
         assert batch.mask is not None
         lengths = batch.mask.sum(dim=1).tolist()
         seen |= dict(zip(batch.index.tolist(), lengths, strict=True))

@@ -16,6 +16,7 @@ from protein_robust.config import load_study
 from protein_robust.datasets import SequenceBatches
 from protein_robust.errors import InputError
 from protein_robust.evaluation import Predictions, predict
+from protein_robust.models import Precision
 from protein_robust.study import (
     PlannedRun,
     RunReport,
@@ -112,7 +113,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(write_study: Write
     bad = prepared(path, "training.optimizer=sgd")[0]
     failures = run_all([bad, good], jobs=1, experiment=None, on_report=ignore)
     assert [failure.run for failure in failures] == [bad]
-    assert "Expected a finite training loss" in failures[0].message
+    assert "Expected a finite loss and gradient" in failures[0].message
     assert good.is_done
     assert not bad.is_done
 
@@ -152,8 +153,10 @@ def test_validation_is_measured_whole_and_the_rest_on_the_same_part(
 ) -> None:
     measured = []
 
-    def noting(model: nn.Module, batches: SequenceBatches, *more: Any) -> Predictions:
-        predictions = predict(model, batches, *more)
+    def noting(
+        model: nn.Module, batches: SequenceBatches, *more: Any, precision: Precision
+    ) -> Predictions:
+        predictions = predict(model, batches, *more, precision=precision)
         measured.append(predictions.index.tolist())
         return predictions
 
