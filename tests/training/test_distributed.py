@@ -68,11 +68,13 @@ class Telling:
         stop_rank: the process that is sent a signal.
         stop_update: during which update of the first epoch; 0 for none.
         number: the signal.
+        is_for_all: whether every process is sent it, and twice, as launchers do.
     """
 
     stop_rank: int = 0
     stop_update: int = 0
     number: int = signal.SIGTERM
+    is_for_all: bool = False
     num_updates: int = 0
     num_rollbacks: int = 0
 
@@ -83,8 +85,10 @@ class Telling:
 
     def on_step(self, report: StepReport) -> None:
         self.num_updates += 1
-        if self.num_updates == self.stop_update and ranks.rank() == self.stop_rank:
-            os.kill(os.getpid(), self.number)
+        is_told = self.is_for_all or ranks.rank() == self.stop_rank
+        if self.num_updates == self.stop_update and is_told:
+            for _ in range(1 + self.is_for_all):
+                os.kill(os.getpid(), self.number)
 
     def on_epoch(self, record: Record) -> None:
         pass
@@ -122,6 +126,15 @@ class SlowToRead(Checkpoints):
         return super().load(*given)
 
 
+class SlowToWrite(SlowToRead):
+    """The checkpoints that take the first process a while."""
+
+    def save(self, *given: Any) -> None:
+        if ranks.rank() == 0:
+            time.sleep(0.5)
+        super().save(*given)
+
+
 def train(
     folder: Path,
     name: str = "cross_entropy",
@@ -156,10 +169,13 @@ def train(
             ),
             options=options,
             observer=observer,
-            checkpoints=SlowToRead(folder / f"of rank {ranks.rank()}", {}),
+            checkpoints=(SlowToWrite if observer.is_for_all else SlowToRead)(
+                folder / f"of rank {ranks.rank()}", {}
+            ),
         )
     except Stopped as stopped:
-        return {"stopped by": stopped.signal_number, "updates": observer.num_updates}
+        is_there = (folder / "of rank 0" / "last").exists()
+        return {"stopped by": stopped.signal_number, "checkpoint": is_there}
     predictions = predict(model, sorted_batches(), lambda logits, _: {"first": logits[:, 0]})
     return {
         "losses": [record["train/loss"] for record in state.history],
@@ -285,6 +301,12 @@ def test_a_signal_to_one_process_stops_all_and_any_number_can_go_on(
     whole = alone(tmp_path / "whole", "proselflc", SELDOM, batch_size=batch_size)
     resumed = spread_over(afterwards, tmp_path, "proselflc", SELDOM, batch_size=batch_size)
     assert_same_training(resumed[0], whole)
+
+
+def test_no_process_leaves_before_the_checkpoint_is_written(tmp_path: Path) -> None:
+    observer = Telling(stop_update=3, number=signal.SIGUSR1, is_for_all=True)
+    stopped = spread_over(2, tmp_path, "cross_entropy", SELDOM, batch_size=2, observer=observer)
+    assert stopped == [{"stopped by": signal.SIGUSR1, "checkpoint": True}] * 2
 
 
 def test_what_one_process_began_two_can_finish(tmp_path: Path) -> None:
