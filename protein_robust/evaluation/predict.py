@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from protein_robust import ranks
 from protein_robust.datasets import Batch, Batches, Parts, Share, with_room
-from protein_robust.evaluation.confidence import entropy_confidence
+from protein_robust.evaluation.scoring import COLUMNS, score
 from protein_robust.models import Precision, scores
 
 Describe = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
@@ -24,24 +23,41 @@ Describe = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 class Predictions:
     """What a network says of N examples, in the order of the data set.
 
+    Probabilities are of softmax(z / T) of its logits z, with T = 1 if nothing else is said.
+
     Attributes:
         index: positions in the data set, increasing, shape (N,), int64.
         prediction: class of the highest score, shape (N,), int64.
         max_probability: its probability, shape (N,), float64.
+        second_prediction: class of the second highest score, shape (N,), int64.
+        second_probability: its probability, shape (N,), float64.
         entropy_confidence: 1 - H(p)/H(u), shape (N,), float64.
         label_probability: probability of the given class, shape (N,), float64.
+        log_label_probability: its logarithm, nats, finite where the probability is below the
+            smallest number, shape (N,), float64.
+        label_rank: number of classes that score higher than the given one, shape (N,), int64.
+        brier_error: sum over classes of (p_j - [j is the given class])^2, in [0, 2], shape (N,),
+            float64.
+        energy: -T log sum_j exp(z_j / T), the lower the more a sequence looks like those of
+            training, shape (N,), float64 (Liu et al., "Energy-based Out-of-distribution Detection",
+            NeurIPS 2020, eq. 4).
         described: what the loss says of each example, shapes (N,), float64, by name.
     """
 
     index: NDArray[np.int64]
     prediction: NDArray[np.int64]
     max_probability: NDArray[np.float64]
+    second_prediction: NDArray[np.int64]
+    second_probability: NDArray[np.float64]
     entropy_confidence: NDArray[np.float64]
     label_probability: NDArray[np.float64]
+    log_label_probability: NDArray[np.float64]
+    label_rank: NDArray[np.int64]
+    brier_error: NDArray[np.float64]
+    energy: NDArray[np.float64]
     described: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module,
     batches: Batches,
@@ -62,53 +78,112 @@ def predict(
     Returns:
         The predictions.
     """
-    was_training = model.training
-    model.eval()
     names: list[str] = []
 
+    def numbers(logits: Tensor, batch: Batch) -> Tensor:
+        described = {} if describe is None else describe(logits, batch.label)
+        names[:] = described
+        more = [column.double() for column in described.values()]
+        return torch.cat(
+            [_numbered(batch, logits, 1.0), *(column[:, None] for column in more)], dim=1
+        )
+
+    table = over_examples(model, batches, numbers, precision=precision)
+    # A process that had nothing to predict does not know their names.
+    return _predictions(table, ranks.from_any(names))
+
+
+def predict_at(
+    model: nn.Module,
+    batches: Batches,
+    temperatures: Sequence[float],
+    *,
+    precision: Precision = "auto",
+) -> list[Predictions]:
+    """Predict every example once, and read the scores at several temperatures.
+
+    Args:
+        model: maps (inputs, mask) to logits (B, K); its mode is restored afterwards.
+        batches: the data.
+        temperatures: T of softmax(z / T), each above 0.
+        precision: in which the network computes.
+
+    Returns:
+        The predictions at each temperature; they differ in their probabilities and energies.
+
+    Raises:
+        ValueError: if a temperature is not above 0.
+    """
+    if not temperatures or not min(temperatures) > 0:
+        raise ValueError(f"Expected `temperatures` above 0, got {list(temperatures)}.")
+
+    def numbers(logits: Tensor, batch: Batch) -> Tensor:
+        return torch.cat([_numbered(batch, logits, t) for t in temperatures], dim=1)
+
+    table = over_examples(model, batches, numbers, precision=precision)
+    width = 1 + len(COLUMNS)
+    parts = [table[:, i * width : (i + 1) * width] for i in range(len(temperatures))]
+    return [_predictions(part, []) for part in parts]
+
+
+Numbers = Callable[[Tensor, Batch], Tensor]
+"""Logits (B, K) and their batch to a row for each example, (B, C), its first number the index."""
+
+
+@torch.no_grad()
+def over_examples(
+    model: nn.Module, batches: Batches, numbers: Numbers, *, precision: Precision = "auto"
+) -> NDArray[np.float64]:
+    """Run a network over a data set, in evaluation mode, and keep some numbers of each example.
+
+    Where several processes train together, each does its share, and all get everything.
+
+    Args:
+        model: maps (inputs, mask) to logits (B, K); its mode is restored afterwards.
+        batches: the data.
+        numbers: what is kept.
+        precision: in which the network computes.
+
+    Returns:
+        The rows sorted by index, shape (N, C), float64, which holds every class and index exactly;
+        (0, 0) where there is no example.
+    """
+    was_training = model.training
+    model.eval()
+
     def work(parts: Parts) -> list[Tensor]:
-        """One table a part; float64 holds every class and index exactly."""
         done = []
         for part in parts:
             batch = part()
             if len(batch.label):
                 logits = scores(model, batch.inputs, batch.mask, precision)
-                described = {} if describe is None else describe(logits, batch.label)
-                names[:] = described
-                done.append(_numbers(batch, logits, described).cpu())
+                done.append(numbers(logits, batch).double().cpu())
         return done
 
     epoch, share = batches.epoch(0), Share(ranks.rank(), ranks.num_ranks())
-    tables = []
+    tables: list[Tensor] = []
     for number in range(len(epoch)):
         done, share = with_room(epoch, [number], share, work)
         tables += done
     model.train(was_training)
-    # A process that had nothing to predict knows neither the number of columns nor their names.
-    names = ranks.from_any(names)
-    empty = torch.zeros(0, 5 + len(names), dtype=torch.float64)
-    table = ranks.gather_rows(torch.cat([empty, *tables])).numpy()
-    return _predictions(table[np.argsort(table[:, 0], kind="stable")], names)
+    # A process that had nothing to do does not know the number of columns.
+    width = ranks.largest(tables[0].shape[1] if tables else 0)
+    empty = torch.zeros(0, width, dtype=torch.float64)
+    table: NDArray[np.float64] = ranks.gather_rows(torch.cat([empty, *tables])).numpy()
+    return table[np.argsort(table[:, 0], kind="stable")] if len(table) else table
 
 
-def _numbers(batch: Batch, logits: Tensor, described: Mapping[str, Tensor]) -> Tensor:
-    """What is kept of each example, shape (B, 5 + described), float64."""
-    log_probs = functional.log_softmax(logits.float(), dim=1)
-    largest, prediction = log_probs.max(dim=1)
-    given = log_probs.gather(1, batch.label[:, None])[:, 0]
-    confidence = entropy_confidence(log_probs)
-    columns = [batch.index, prediction, largest.exp(), confidence, given.exp(), *described.values()]
-    return torch.stack([column.double() for column in columns], dim=1)
+def _numbered(batch: Batch, logits: Tensor, temperature: float) -> Tensor:
+    """The index, then what `score` gives, shape (B, 1 + columns), float64."""
+    kept = score(logits, batch.label, temperature)
+    return torch.cat([batch.index[:, None].double(), kept], dim=1)
 
 
 def _predictions(table: NDArray[np.float64], names: Sequence[str]) -> Predictions:
-    columns = np.ascontiguousarray(table.T)
-    index, prediction = columns[:2].astype(np.int64)
-    return Predictions(
-        index=index,
-        prediction=prediction,
-        max_probability=columns[2],
-        entropy_confidence=columns[3],
-        label_probability=columns[4],
-        described=dict(zip(names, columns[5:], strict=True)),
-    )
+    num_columns = 1 + len(COLUMNS) + len(names)
+    columns = np.ascontiguousarray(table.reshape(-1, num_columns).T)
+    kept = dict(zip(("index", *COLUMNS), columns, strict=False))
+    whole = ("index", "prediction", "second_prediction", "label_rank")
+    integers = {name: kept.pop(name).astype(np.int64) for name in whole}
+    described = dict(zip(names, columns[1 + len(COLUMNS) :], strict=True))
+    return Predictions(**integers, **kept, described=described)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +20,19 @@ LARGEST = np.array([0.95, 0.55, 0.55, 0.65, 0.95, 0.65, 0.95])
 
 
 def predictions(chosen: slice | NDArray[np.bool_] = slice(None)) -> Predictions:
+    zeros = np.zeros(7)[chosen]
     return Predictions(
-        np.arange(7)[chosen], PREDICTION[chosen], LARGEST[chosen], SURE[chosen], SURE[chosen]
+        index=np.arange(7)[chosen],
+        prediction=PREDICTION[chosen],
+        max_probability=LARGEST[chosen],
+        second_prediction=PREDICTION[chosen],
+        second_probability=zeros,
+        entropy_confidence=SURE[chosen],
+        label_probability=SURE[chosen],
+        log_label_probability=zeros,
+        label_rank=PREDICTION[chosen],
+        brier_error=zeros,
+        energy=zeros,
     )
 
 
@@ -72,10 +84,8 @@ def test_an_empty_split_has_no_numbers() -> None:
 
 
 def test_what_a_loss_says_of_its_examples_is_averaged() -> None:
-    said = Predictions(
-        *(np.arange(7), PREDICTION, LARGEST, SURE, SURE),
-        described={"trust": np.array([0, 0, 0, 0, 0, 0, 0.7]), "emphasis": np.arange(7.0)},
-    )
+    described = {"trust": np.array([0, 0, 0, 0, 0, 0, 0.7]), "emphasis": np.arange(7.0)}
+    said = replace(predictions(), described=described)
     metrics = summarise(said, LABEL, CLEAN)
     assert metrics["trust"] == pytest.approx(0.1)
     assert metrics["emphasis"] == pytest.approx(3)

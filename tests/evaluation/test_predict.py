@@ -110,7 +110,7 @@ def test_no_gradients_are_kept() -> None:
 
 def test_no_examples_give_no_predictions() -> None:
     said = predict(Lookup(), Listed([]))
-    assert [len(values) for values in vars(said).values()] == [0] * 6
+    assert [len(values) for values in vars(said).values()] == [0] * 12
 
 
 @pytest.mark.parametrize("order", ORDERS)
