@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from protein_robust.classifier.families import Families
 from protein_robust.datasets import Batch, Batches
+from protein_robust.evaluation.centroids import Centroids, WithEmbedding
 from protein_robust.evaluation.predict import over_examples
 from protein_robust.models import Precision, ProtCNN
 
@@ -28,9 +29,8 @@ class Answers:
         group: number of the clan of the largest probability, shape (N,), int64; see
             `Families.group`. It need not be that of ``family``.
         clan_confidence: sum of the probabilities of its families, shape (N,), float64.
-        energy: -log sum_j exp(z_j) of the logits z, nats, shape (N,), float64; the lower, the more
-            a sequence looks like those of training (Liu et al., "Energy-based Out-of-distribution
-            Detection", NeurIPS 2020, eq. 4 with T = 1).
+        distance: from the nearest family, in [0, 2], shape (N,), float64; the smaller, the more a
+            sequence looks like those of training; see `protein_robust.evaluation.centroids`.
     """
 
     family: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Answers:
     second_confidence: NDArray[np.float64]
     group: NDArray[np.int64]
     clan_confidence: NDArray[np.float64]
-    energy: NDArray[np.float64]
+    distance: NDArray[np.float64]
 
 
 def answer(
@@ -47,6 +47,7 @@ def answer(
     batches: Batches,
     families: Families,
     *,
+    centroids: Centroids,
     temperature: float,
     precision: Precision = "auto",
 ) -> Answers:
@@ -56,6 +57,7 @@ def answer(
         network: what is asked.
         batches: the sequences.
         families: the network's classes.
+        centroids: where the families are, on the network's device.
         temperature: what logits are divided by.
         precision: in which the network computes.
 
@@ -63,12 +65,15 @@ def answer(
         The answers, in the order of the data set.
     """
     group = torch.from_numpy(families.group).to(network.head.weight.device)
+    width = network.config.width
 
-    def numbers(logits: Tensor, batch: Batch) -> Tensor:
-        return _numbers(logits.float(), batch, group, temperature)
+    def numbers(outputs: Tensor, batch: Batch) -> Tensor:
+        embedding, logits = outputs.float().split([width, outputs.shape[1] - width], dim=1)
+        columns = [batch.index, *_numbers(logits / temperature, group)]
+        columns.append(centroids.distance(embedding))
+        return torch.stack([column.double() for column in columns], dim=1)
 
-    with torch.inference_mode():
-        table = over_examples(network, batches, numbers, precision=precision)
+    table = over_examples(WithEmbedding(network), batches, numbers, precision=precision)
     columns = np.ascontiguousarray(table.T)[1:] if len(table) else np.zeros((len(_KINDS), 0))
     return Answers(*(values.astype(kind) for values, kind in zip(columns, _KINDS, strict=True)))
 
@@ -77,20 +82,11 @@ _KINDS = [np.int64 if "int64" in str(field.type) else np.float64 for field in fi
 """The type of each number of `Answers`."""
 
 
-def _numbers(logits: Tensor, batch: Batch, group: Tensor, temperature: float) -> Tensor:
-    """The index and what `Answers` holds of each sequence, shape (B, 8), float64."""
-    probs = functional.softmax(logits / temperature, dim=1)
+def _numbers(scaled: Tensor, group: Tensor) -> list[Tensor]:
+    """From logits over the temperature to all of `Answers` but the distance, each of shape (B,)."""
+    probs = functional.softmax(scaled, dim=1)
     top, classes = probs.topk(2, dim=1)  # (B, 2)
     by_group = torch.zeros_like(probs).scatter_add_(1, group.expand_as(probs), probs)
     of_group, best = by_group.max(dim=1)
-    columns = [
-        batch.index,
-        classes[:, 0],
-        top[:, 0],
-        classes[:, 1],
-        top[:, 1],
-        best,
-        of_group.clamp_max(1),  # a sum may be rounded to more
-        -logits.logsumexp(dim=1),
-    ]
-    return torch.stack([column.double() for column in columns], dim=1)
+    # A sum may be rounded to more than 1.
+    return [classes[:, 0], top[:, 0], classes[:, 1], top[:, 1], best, of_group.clamp_max(1)]

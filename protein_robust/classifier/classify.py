@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from protein_robust.classifier.answers import Answers, answer
-from protein_robust.classifier.families import Families
 from protein_robust.classifier.judging import VERDICTS, Criteria, judge, make_criteria
 from protein_robust.datasets import SequenceBatches, SequenceDataset
 from protein_robust.evaluation.p_values import benjamini_hochberg, empirical_p_values
@@ -82,6 +81,7 @@ def answer_table(
         network,
         whole_batches(dataset),
         classifier.families,
+        centroids=classifier.centroids,
         temperature=classifier.temperature,
     )
     return _table(classifier, answers, dataset.lengths, criteria)
@@ -97,21 +97,22 @@ def _table(
     classifier: Classifier, answers: Answers, length: NDArray[np.int64], criteria: Criteria
 ) -> pa.Table:
     families = classifier.families
-    p_value = empirical_p_values(-answers.energy, length, classifier.decoys)
+    p_value = empirical_p_values(-answers.distance, length, classifier.decoys)
     verdict = judge(
         answers, p_value=p_value, length=length, classifier=classifier, criteria=criteria
     )
-    accession = pa.array(families.accession, pa.string())
+    descriptions = [families.text(place) for place in range(len(families))]
+    accession = _column(families.accession)
     columns = {
         "sequence_length": length,
         "family": accession.take(pa.array(answers.family)),
-        "family_description": _texts(families).take(pa.array(answers.family)),
+        "family_description": _column(descriptions).take(pa.array(answers.family)),
         "confidence": answers.confidence,
         "second_family": accession.take(pa.array(answers.second_family)),
         "second_confidence": answers.second_confidence,
-        "clan": pa.array(families.group_clan, pa.string()).take(pa.array(answers.group)),
+        "clan": _column(families.group_clan).take(pa.array(answers.group)),
         "clan_confidence": answers.clan_confidence,
-        "ood_score": answers.energy,
+        "ood_score": answers.distance,
         "p_value": p_value,
         "verdict": pa.array(VERDICTS).take(pa.array(verdict)),
     }
@@ -122,8 +123,10 @@ def _table(
     return pa.table(arrays, schema=ANSWER_SCHEMA)
 
 
-def _texts(families: Families) -> pa.Array:
-    return pa.array([families.text(place) for place in range(len(families))], pa.string())
+def _column(texts: Sequence[str | None]) -> pa.Array:
+    """Texts of one line without tabs, so that every kind of output can hold them."""
+    plain = [None if text is None else " ".join(text.split()) for text in texts]
+    return pa.array(plain, pa.string())
 
 
 def _cleaned(sequences: Sequence[str]) -> list[bytes]:

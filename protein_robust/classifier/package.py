@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from protein_robust.classifier.folder import (
 from protein_robust.classifier.judging import TOLERATED_ERROR, UNKNOWN_LEVEL
 from protein_robust.classifier.thresholds import Threshold
 from protein_robust.errors import InputError
+from protein_robust.evaluation.centroids import Centroids
 from protein_robust.evaluation.p_values import Decoys
 from protein_robust.models import ProtCNN, ProtCNNConfig
 
@@ -43,9 +45,10 @@ class Classifier:
             validation data.
         thresholds: by tolerated error; none where there was no validation data.
         least_length: residues of the shortest training example as the network saw it.
-        decoys: scores of shuffled sequences by length, which p values compare with.
-        centroids: mean embedding of each family's training sequences, shape (K, width), float32;
-            NaN where a family had none.
+        centroids: where the families are in the embedding, on the network's device.
+        decoy_score: minus the distance of shuffled sequences from the nearest family, shape (n,),
+            float64; p values compare with them.
+        decoy_length: residues of each that the network saw, shape (n,), int64.
         origin: where it comes from: the run's key, the study, the data set's digest.
     """
 
@@ -55,8 +58,9 @@ class Classifier:
     temperature: float
     thresholds: tuple[Threshold, ...]
     least_length: int
-    decoys: Decoys
-    centroids: NDArray[np.float32]
+    centroids: Centroids
+    decoy_score: NDArray[np.float64]
+    decoy_length: NDArray[np.int64]
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def classify(
@@ -86,10 +90,15 @@ class Classifier:
         """
         return classify(self, sequences, tolerated_error, unknown_level)
 
+    @cached_property
+    def decoys(self) -> Decoys:
+        """The decoys by length."""
+        return Decoys.of(self.decoy_score, self.decoy_length)
+
     def on(self, device: torch.device | str) -> Classifier:
-        """The same, with the network moved to a device."""
-        self.network.to(device)
-        return self
+        """The same on a device; the network is moved, not copied."""
+        network = self.network.to(device)
+        return replace(self, network=network, centroids=self.centroids.to(device))
 
     def save(self, folder: str | Path) -> Path:
         """Write it as a folder, which takes its name only when it is whole.
@@ -103,9 +112,10 @@ class Classifier:
         Raises:
             InputError: if the folder holds other files, or cannot be written.
         """
-        reference: dict[str, Tensor] = {
-            "centroids": torch.from_numpy(self.centroids.astype(np.float32)),
-            **{f"decoy_{k}": torch.from_numpy(values) for k, values in vars(self.decoys).items()},
+        reference = {
+            **{f"centroid_{name}": value for name, value in _tensors_of(self.centroids).items()},
+            "decoy_score": torch.from_numpy(self.decoy_score),
+            "decoy_length": torch.from_numpy(self.decoy_length),
         }
         content = {
             "name": self.name,
@@ -150,10 +160,9 @@ class Classifier:
                 temperature=float(content["temperature"]),
                 thresholds=tuple(_threshold(row) for row in content["thresholds"]),
                 least_length=int(content["least_length"]),
-                decoys=Decoys(
-                    *(reference[f"decoy_{part.name}"].numpy() for part in fields(Decoys))
-                ),
-                centroids=reference["centroids"].numpy(),
+                centroids=_centroids(reference),
+                decoy_score=reference["decoy_score"].numpy(),
+                decoy_length=reference["decoy_length"].numpy(),
                 origin=content["origin"],
             )
             _check(classifier)
@@ -173,6 +182,14 @@ def _network(shape: Mapping[str, Any], num_classes: int, weights: Mapping[str, T
     return network.eval().requires_grad_(False)
 
 
+def _tensors_of(centroids: Centroids) -> dict[str, Tensor]:
+    return {part.name: getattr(centroids, part.name) for part in fields(Centroids)}
+
+
+def _centroids(reference: Mapping[str, Tensor]) -> Centroids:
+    return Centroids(*(reference[f"centroid_{part.name}"] for part in fields(Centroids)))
+
+
 def _threshold(row: Mapping[str, float | None]) -> Threshold:
     """Null stands for infinity, which JSON does not have."""
     return Threshold(**{k: math.inf if value is None else value for k, value in row.items()})
@@ -181,7 +198,9 @@ def _threshold(row: Mapping[str, float | None]) -> Threshold:
 def _check(classifier: Classifier) -> None:
     """Refuse values that a whole model does not have."""
     shape = (len(classifier.families), classifier.network.config.width)
-    if classifier.centroids.shape != shape:
-        raise ValueError(f"centroids of shape {classifier.centroids.shape}, not {shape}")
+    found = tuple(classifier.centroids.mean.shape)
+    if found != shape:
+        raise ValueError(f"centroids of shape {found}, not {shape}")
     if not 0 < classifier.temperature < math.inf:
         raise ValueError(f"a temperature of {classifier.temperature}")
+    assert classifier.decoys  # or `Decoys` says what is wrong with the scores
