@@ -22,6 +22,9 @@ CONTENT_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 REFERENCE_FILE = "reference.safetensors"
 
+MODEL = "model"
+"""Folder of the classifier, in that of its run."""
+
 Tensors = Mapping[str, Tensor]
 
 
@@ -118,6 +121,34 @@ def read_tensors(folder: Path, name: str, content: Mapping[str, Any]) -> dict[st
     except (OSError, SafetensorError) as error:
         raise InputError("a file of tensors", str(error), path=path) from error
     return tensors
+
+
+def find_model(place: Path) -> Path:
+    """The model's folder that a path means.
+
+    Args:
+        place: the folder of a model or of an evaluated run.
+
+    Returns:
+        The folder of the model.
+
+    Raises:
+        InputError: if it is neither; the message says what to give or to do instead.
+    """
+    if (place / MODEL / CONTENT_FILE).exists():
+        return place / MODEL
+    if (place / CONTENT_FILE).exists():
+        return place
+    if (place / "run.json").exists():
+        expected = f"a run with a {MODEL} folder (`evaluate {place}` makes it)"
+        raise InputError(expected, "one without", path=place)
+    if (place / "study.json").exists():
+        runs = sorted(path.parent for path in place.glob(f"runs/*/{MODEL}"))
+        listed = ", ".join(map(str, runs)) or "none that is evaluated"
+        actual = f"that of a study, whose runs are: {listed}"
+        raise InputError("the folder of one run", actual, path=place)
+    found = "another folder" if place.is_dir() else "none there"
+    raise InputError("the folder of a model or of a run", found, path=place)
 
 
 def _write_tensors(path: Path, tensors: Tensors) -> dict[str, Any]:
