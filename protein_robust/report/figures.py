@@ -6,22 +6,34 @@ Figures are made without pyplot, so nothing here depends on a display or on what
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
+from protein_robust.report.styles import (
+    LINE_STYLES,
+    PALETTE,
+    add_legend,
+    loss_hatches,
+    loss_markers,
+    loss_styles,
+)
 from protein_robust.report.tables import check_results
 
+__all__ = [
+    "LINE_STYLES",
+    "PALETTE",
+    "loss_styles",
+    "method_comparison",
+    "training_dynamics",
+    "trust_and_emphasis",
+]
+
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Okabe and Ito, "Color Universal Design", 2008, without the yellow, too pale for a line on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINE_STYLES = ("-", "--", ":", "-.")
 
 _PANELS = (
     ("train/correct_fitting", "Correct fitting", "accuracy on clean train labels"),
@@ -44,23 +56,6 @@ _BARS = (
     ("max_probability", "Test max p"),
     ("expected_calibration_error", "Test calibration error (lower is better)"),
 )
-
-
-def loss_styles(losses: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Give each loss a colour and a line style of its own.
-
-    Args:
-        losses: names in the study's order; more than seven repeat the colours, dashed.
-
-    Returns:
-        (colour, line style) by loss.
-    """
-    names = list(dict.fromkeys(losses))
-    colours, lines = len(PALETTE), len(LINE_STYLES)
-    return {
-        name: (PALETTE[i % colours], LINE_STYLES[i // colours % lines])
-        for i, name in enumerate(names)
-    }
 
 
 def training_dynamics(
@@ -165,7 +160,7 @@ def method_comparison(
     for axis, (metric, title) in zip(axes, bars, strict=True):
         _draw_bars(axis, of_test[of_test["metric"] == metric], styles, noises=_order(of_test))
         axis.set_title(title, loc="left", fontsize=10)
-    _add_legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -196,7 +191,7 @@ def _draw_dynamics(
     num_seeds = history["seed"].nunique()
     note = f" (mean ± sample sd over {num_seeds} seeds)" if num_seeds > 1 else ""
     figure.suptitle(title + note, fontsize=11, x=0.01, ha="left")
-    _add_legend(figure, axes[: len(panels)])
+    add_legend(figure, axes[: len(panels)])
     return figure
 
 
@@ -206,16 +201,25 @@ def _draw_curves(
     """Draw one metric over the epochs, a line for each loss."""
     from matplotlib.ticker import MaxNLocator
 
+    markers = loss_markers(styles)
     for loss, (colour, line) in styles.items():
         part = history[history["loss"] == loss].dropna(subset=[column])
         if part.empty:
             continue  # and no line in the legend
         groups = part.groupby("epoch")[column]
         mean, spread = groups.mean(), groups.std(ddof=1)
-        # One epoch makes no line, so a short curve shows its points.
-        marker = "o" if len(mean) < 3 else None
+        # Markers tell losses apart in print, at other epochs for each so that none covers another.
+        place = list(styles).index(loss)
+        step = max(1, len(mean) // 6)
         axis.plot(
-            mean.index, mean, color=colour, linestyle=line, marker=marker, markersize=4, label=loss
+            mean.index,
+            mean,
+            color=colour,
+            linestyle=line,
+            marker=markers[loss],
+            markevery=(place % step, step),
+            markersize=4,
+            label=loss,
         )
         if spread.notna().any():
             axis.fill_between(
@@ -238,11 +242,12 @@ def _draw_bars(
     from matplotlib.ticker import PercentFormatter
 
     width = 0.8 / max(len(styles), 1)
-    for place, (loss, (colour, line)) in enumerate(styles.items()):
+    hatches = loss_hatches(styles)
+    for place, (loss, (colour, _)) in enumerate(styles.items()):
         groups = values[values["loss"] == loss].groupby("noise")["value"]
         mean, spread = groups.mean().reindex(noises), groups.std(ddof=1).reindex(noises)
         at = np.arange(len(noises)) + (place - (len(styles) - 1) / 2) * width
-        hatch = {"-": None, "--": "//", ":": "..", "-.": "xx"}[line]
+        hatch = hatches[loss]
         axis.bar(at, mean, width * 0.9, color=colour, edgecolor="w", lw=0, hatch=hatch, label=loss)
         has_spread = spread.notna().to_numpy()
         axis.errorbar(
@@ -269,20 +274,3 @@ def _tidy(axis: Axes) -> None:
     axis.grid(axis="y", color="0.9")
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=8)
-
-
-def _add_legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """Put one legend of all panels under them."""
-    entries: dict[str, Artist] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    columns = min(max(len(entries), 1), 6)
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=8,
-    )
