@@ -14,7 +14,13 @@ from protein_robust.ingest.options import (
     IngestOptions,
     Source,
 )
-from protein_robust.ingest.store import read_conflicts, read_families, read_manifest, read_sequences
+from protein_robust.ingest.store import (
+    read_conflicts,
+    read_families,
+    read_heldout_families,
+    read_manifest,
+    read_sequences,
+)
 from protein_robust.ingest.summary import describe
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "is_current",
     "read_conflicts",
     "read_families",
+    "read_heldout_families",
     "read_manifest",
     "read_sequences",
 ]

@@ -221,6 +221,23 @@ def read_conflicts(folder: str | Path) -> pa.Table:
     return _read_table(folder, CONFLICTS)
 
 
+def read_heldout_families(folder: str | Path) -> pa.Table:
+    """Read the families that are no classes of a dataset folder.
+
+    Args:
+        folder: the dataset folder.
+
+    Returns:
+        A table of `HELD_OUT_SCHEMA`; without rows if there are none.
+
+    Raises:
+        InputError: if the folder is no whole dataset.
+    """
+    if HELD_OUT not in read_manifest(folder).get("files", {}):
+        return HELD_OUT_SCHEMA.empty_table()
+    return _read_table(folder, HELD_OUT)
+
+
 def is_complete(folder: str | Path, manifest: Mapping[str, Any]) -> bool:
     """Tell whether the files that a manifest names are there, with their sizes.
 

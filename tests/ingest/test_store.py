@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protein_robust.errors import InputError
-from protein_robust.ingest import read_conflicts
+from protein_robust.ingest import read_conflicts, read_heldout_families
 from protein_robust.ingest.digest import ContentDigest
 from protein_robust.ingest.staging import staging
 from protein_robust.ingest.store import (
@@ -20,6 +20,8 @@ from protein_robust.ingest.store import (
     FAMILIES,
     FAMILIES_SCHEMA,
     FILES,
+    HELD_OUT,
+    HELD_OUT_SCHEMA,
     SEQUENCES,
     SEQUENCES_SCHEMA,
     is_complete,
@@ -117,6 +119,17 @@ def test_conflicts_are_read(dataset: Path) -> None:
     content = {**tables(), CONFLICTS: tables()[SEQUENCES].slice(1)}
     write_dataset(dataset, content)
     assert read_conflicts(dataset).equals(content[CONFLICTS])
+
+
+def test_a_dataset_without_held_out_families_gives_an_empty_table(dataset: Path) -> None:
+    assert read_heldout_families(dataset).equals(HELD_OUT_SCHEMA.empty_table())
+
+
+def test_held_out_families_are_read(dataset: Path) -> None:
+    row = ["F9", "nine", None, "Domain", "C2", "25.0", 4]
+    held_out = pa.table([[cell] for cell in row], schema=HELD_OUT_SCHEMA)
+    write_dataset(dataset, {**tables(), HELD_OUT: held_out})
+    assert read_heldout_families(dataset).equals(held_out)
 
 
 def test_a_table_may_come_in_pieces(tmp_path: Path) -> None:
