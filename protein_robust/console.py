@@ -53,12 +53,16 @@ class _Shown:
 
 
 class ReadingProgress(_Shown):
-    """A bar over the bytes of the files that are read."""
+    """A bar over the bytes of the files that are read.
 
-    def __init__(self) -> None:
+    Args:
+        what: what is done with them.
+    """
+
+    def __init__(self, what: str = "reading") -> None:
         """Start with an empty bar, shown only on a terminal."""
         self._progress = Progress(
-            TextColumn("reading"),
+            TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[records]:,} sequences"),
@@ -67,7 +71,7 @@ class ReadingProgress(_Shown):
             disable=not errors.is_terminal,
             transient=True,
         )
-        self._task = self._progress.add_task("reading", total=None, records=0)
+        self._task = self._progress.add_task(what, total=None, records=0)
 
     def __call__(self, num_records: int, num_bytes_done: int, num_bytes_total: int) -> None:
         """Take note of how far reading is."""

@@ -16,6 +16,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from protein_robust.commands.option_types import count, names_or_count, port
+from protein_robust.commands.predict_options import add_export, add_predict
+
 DESCRIPTION = """\
 Train protein family classifiers on labels that cannot be fully trusted, and compare robust losses.
 
@@ -56,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+    add_predict(commands)
+    add_export(commands)
     _add_ui(commands)
     return parser
 
@@ -173,7 +178,7 @@ def _add_split_options(group: argparse._ArgumentGroup) -> None:
             f"--hold-out-{what}",
             f"{what} that are no classes: how many to draw, or which",
         )
-        group.add_argument(option, type=_names_or_count, metavar="N|A,B", help=out)
+        group.add_argument(option, type=names_or_count, metavar="N|A,B", help=out)
     conflicts = "sequences of several families (keep)"
     group.add_argument("--conflicts", choices=["keep", "drop"], help=conflicts)
     group.add_argument("--num-families", type=int, metavar="N", help="draw N families at random")
@@ -238,7 +243,7 @@ def _add_ui(commands: Commands[argparse.ArgumentParser]) -> None:
         "print the links that open each study's charts.",
     )
     parser.add_argument("--uri", help="else $MLFLOW_TRACKING_URI, else mlflow.db of this folder")
-    parser.add_argument("--port", type=_port, default=5000, help="5000 if not given")
+    parser.add_argument("--port", type=port, default=5000, help="5000 if not given")
     parser.set_defaults(action=("pages", "open_ui"))
 
 
@@ -259,7 +264,7 @@ def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--engine-option", action="append", default=[], metavar="KEY=VALUE", help=ENGINE_OPTION
     )
-    where.add_argument("--jobs", type=_count, metavar="N", help=JOBS)
+    where.add_argument("--jobs", type=count, metavar="N", help=JOBS)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -267,30 +272,6 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help=entry
     )
-
-
-def _port(text: str) -> int:
-    """A port number of an option."""
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
-    return int(text)
-
-
-def _names_or_count(text: str) -> int | tuple[str, ...]:
-    """A number, or names with commas between, of an option."""
-    if text.isdigit():
-        return int(text)
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected a number, or names, got {text!r}")
-    return names
-
-
-def _count(text: str) -> int:
-    """A positive number of an option."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

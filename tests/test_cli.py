@@ -16,7 +16,7 @@ from protein_robust.pipeline import build_parser, main
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("empty_folder")
-COMMANDS = ("run", "ingest", "train", "evaluate", "compare", "ui")
+COMMANDS = ("run", "ingest", "train", "evaluate", "compare", "predict", "export", "ui")
 
 
 def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:

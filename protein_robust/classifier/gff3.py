@@ -43,7 +43,7 @@ def gff3_lines(rows: pa.Table) -> bytes:
 
 
 def _of_row(row: dict[str, Any]) -> str:
-    name = quote(row["sequence_name"], safe=_SAFE_IN_NAME)
+    name = quote(row["sequence_name"], safe=_SAFE_IN_NAME).replace("~", "%7E")
     region = f"##sequence-region {name} 1 {row['sequence_length']}\n"
     if row["verdict"] == VERDICTS[ACCEPT]:
         what = {"Name": row["family"], "signature_desc": row["family_description"]}
