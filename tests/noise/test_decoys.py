@@ -75,6 +75,13 @@ def test_the_size_of_a_block_does_not_matter(monkeypatch: pytest.MonkeyPatch, bl
     assert shuffled(sequences) == whole
 
 
+def test_many_short_sequences_are_kept_apart() -> None:
+    sequences = ["AC", "DE", "FG"] * 3000  # more than are numbered in one block
+    found = shuffled(sequences)
+    assert [sorted(one) for one in found] == [sorted(one) for one in sequences]
+    assert 4000 < sum(one != two for one, two in zip(found, sequences, strict=True)) < 5000
+
+
 def test_the_given_residues_stay_as_they_are() -> None:
     residues, lengths = flat(["ACDEF", "GHIKL"])
     before = residues.copy()
