@@ -169,6 +169,8 @@ MAX_RESAMPLES = 1000
 MIN_RESAMPLES = 200
 DRAWS = 25_000_000
 """Examples drawn in all: many examples have fewer resamples, and a narrower interval anyway."""
+BLOCK = 2**19
+"""Examples drawn at a time."""
 
 
 def bootstrap_intervals(
@@ -201,10 +203,19 @@ def bootstrap_intervals(
         return [(math.nan, math.nan)] * len(bins)
     num = int(np.clip(DRAWS // size, MIN_RESAMPLES, MAX_RESAMPLES))
     errors = np.empty((len(bins), num))
-    for resample in range(num):
-        drawn = rng.integers(0, size, size)
+    at_a_time = max(1, BLOCK // size)
+    num_bins = 1 + max(int(number.max()) for number in bins)
+    for begin in range(0, num, at_a_time):
+        resamples = min(at_a_time, num - begin)
+        # How often each example is drawn in each resample, (resamples, N).
+        drawn = rng.integers(0, size, (resamples, size))
+        drawn += np.arange(resamples)[:, None] * size
+        times = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+        place = np.arange(resamples)[:, None] * num_bins
         for row, (gap, number) in enumerate(zip(gaps, bins, strict=True)):
-            sums = np.bincount(number[drawn], weights=gap[drawn])
-            errors[row, resample] = np.abs(sums).sum() / size
+            cell, weight = (number + place).ravel(), (times * gap).ravel()
+            sums = np.bincount(cell, weight, resamples * num_bins)
+            sums = np.abs(sums).reshape(resamples, num_bins).sum(axis=1)
+            errors[row, begin : begin + resamples] = sums / size
     ends = np.quantile(errors, [0.025, 0.975], axis=1)
     return [(float(low), float(high)) for low, high in ends.T]

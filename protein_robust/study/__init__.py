@@ -13,7 +13,14 @@ from protein_robust.study.plan import (
     read_run,
     select_runs,
 )
-from protein_robust.study.results import collect_history, collect_results, find_runs, write_index
+from protein_robust.study.results import (
+    collect_history,
+    collect_predictions,
+    collect_results,
+    collect_tables,
+    find_runs,
+    write_index,
+)
 from protein_robust.study.training import train_run
 
 __all__ = [
@@ -23,7 +30,9 @@ __all__ = [
     "RunReport",
     "check_teachers",
     "collect_history",
+    "collect_predictions",
     "collect_results",
+    "collect_tables",
     "evaluate_run",
     "find_runs",
     "load_data",

@@ -68,9 +68,19 @@ class RunData:
         self, data: str, run: PlannedRun, subset: NDArray[np.int64] | None = None
     ) -> SequenceBatches:
         """Sorted batches with the fixed crops."""
+        return self.cropped_batches(self.split_of(data), self.crops[data], run, subset)
+
+    def cropped_batches(
+        self,
+        split: str,
+        crops: Crops,
+        run: PlannedRun,
+        subset: NDArray[np.int64] | None = None,
+    ) -> SequenceBatches:
+        """Sorted batches of a split with crops of one's own."""
         return SequenceBatches(
-            self.datasets[self.split_of(data)],
-            self.crops[data],
+            self.datasets[split],
+            crops,
             batch_size=EVALUATION_BATCH_SIZE,
             max_residues=run.inputs["training"]["max_residues"],
             subset=subset,

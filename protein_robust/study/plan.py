@@ -97,7 +97,14 @@ class PlannedRun:
         return self.teacher.name if is_beside else str(self.teacher.absolute())
 
 
-RESULT_FILES = ("predictions.parquet", "metrics.json", "history.jsonl", "done.json")
+RESULT_FILES = (
+    "predictions.parquet",
+    "evaluation/groups.parquet",
+    "model/model.json",
+    "metrics.json",
+    "history.jsonl",
+    "done.json",
+)
 """What a finished run has besides `run.json`; the last is written when the others are there."""
 
 

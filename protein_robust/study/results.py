@@ -85,16 +85,65 @@ def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})
 
 
+def collect_tables(runs: Sequence[PlannedRun], name: str) -> pd.DataFrame:
+    """Put the tables of one name that runs have one below the other.
+
+    Args:
+        runs: finished runs.
+        name: of a file in the folder `evaluation` of each run, such as ``groups``.
+
+    Returns:
+        Columns noise, loss, seed, as `collect_results` names them, and those of the table; without
+        rows where no run has it.
+
+    Raises:
+        InputError: as `collect_results`.
+    """
+    frames = [pd.DataFrame(columns=["noise", "loss", "seed"])]
+    for run, noise in _named(runs):
+        path = run.folder / "evaluation" / f"{name}.parquet"
+        if path.exists():
+            frames.append(_with_names(pd.read_parquet(path), run, noise))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.DataFrame:
+    """Put what the final networks say of one kind of data one below the other.
+
+    Args:
+        runs: finished runs.
+        data: such as ``test``.
+
+    Returns:
+        Columns noise, loss, seed and those of `predictions.parquet`, with ``row``: the position
+        in the data, the same sequence in every run of one data set.
+
+    Raises:
+        InputError: as `collect_results`.
+    """
+    wanted = [("checkpoint", "==", "final"), ("data", "==", data)]
+    frames = []
+    for run, noise in _named(runs):
+        path = run.folder / "predictions.parquet"
+        frame = _with_names(pd.read_parquet(path, filters=wanted), run, noise)
+        frames.append(frame.assign(row=range(len(frame))))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _with_names(frame: pd.DataFrame, run: PlannedRun, noise: str) -> pd.DataFrame:
+    frame.insert(0, "noise", noise)
+    frame.insert(1, "loss", run.loss_label)
+    frame.insert(2, "seed", run.seed)
+    return frame
+
+
 def collect_history(runs: Sequence[PlannedRun]) -> pd.DataFrame:
     """One row an epoch: noise, loss, seed, epoch and a column for each metric."""
     frames = []
     for run, noise in _named(runs):
         text = (run.folder / "history.jsonl").read_text(encoding="utf-8")
         frame = pd.DataFrame([json.loads(line) for line in text.splitlines()])
-        frame.insert(0, "noise", noise)
-        frame.insert(1, "loss", run.loss_label)
-        frame.insert(2, "seed", run.seed)
-        frames.append(frame.astype({"epoch": "int64"}))
+        frames.append(_with_names(frame, run, noise).astype({"epoch": "int64"}))
     return pd.concat(frames, ignore_index=True)
 
 
