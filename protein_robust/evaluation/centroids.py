@@ -82,7 +82,9 @@ class Centroids:
         return self._direction(self.mean[self.count > 0])
 
     def to(self, device: torch.device | str) -> Centroids:
-        """The same on another device."""
+        """The same on another device; itself where it is there already."""
+        if self.mean.device == torch.device(device):
+            return self
         return Centroids(self.mean.to(device), self.count.to(device), self.whitening.to(device))
 
     def distance(self, embedding: Tensor) -> Tensor:

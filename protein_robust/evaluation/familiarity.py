@@ -36,10 +36,8 @@ def familiarity(
         precision: in which the network computes.
 
     Returns:
-        Values times `SIGNS`, bigger is more familiar, in the order of the data set, shapes (N,),
-        by name of the score.
-
-    Example of what is meant by sign: an energy of -3 comes out as 3.
+        Values times `SIGNS`, so an energy of -3 comes out as 3: bigger is more familiar. In the
+        order of the data set, shapes (N,), float64, by name of the score.
     """
     width = model.config.width
     centroids = centroids.to(model.head.weight.device)

@@ -150,6 +150,11 @@ def test_rows_are_worked_on_in_blocks_of_any_size(
     torch.testing.assert_close(found.distance(embedding), expected)
 
 
+def test_a_move_to_where_they_are_is_none() -> None:
+    found = on_axes()
+    assert found.to("cpu") is found
+
+
 def test_no_rows_have_no_distances() -> None:
     assert on_axes().distance(torch.zeros(0, 2)).shape == (0,)
 
