@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from protein_robust.datasets import Batch, Share
 from protein_robust.evaluation import entropy_confidence, predict
+from protein_robust.evaluation.predict import predict_at
+from protein_robust.evaluation.scoring import BLOCK, COLUMNS, score
 
 N, K = 11, 5
 LOGITS = 2 * torch.randn(N, K, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
@@ -157,3 +159,62 @@ def test_the_network_computes_in_the_precision_that_is_asked_for() -> None:
     assert seen == [torch.float32, torch.bfloat16]
     np.testing.assert_allclose(rough.max_probability, exact.max_probability, rtol=0.03)
     assert rough.max_probability.dtype == np.float64
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("order", ORDERS)
+def test_at_a_temperature_everything_is_of_the_softmax_of_scaled_scores(
+    order: list[list[int]], temperature: float
+) -> None:
+    # In float64, from the definitions.
+    z = LOGITS.double().numpy() / temperature
+    probs = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    label, rows = LABEL.numpy(), np.arange(N)
+    ranked = np.argsort(-probs, axis=1)
+    expected = {
+        "prediction": ranked[:, 0],
+        "max_probability": probs[rows, ranked[:, 0]],
+        "second_prediction": ranked[:, 1],
+        "second_probability": probs[rows, ranked[:, 1]],
+        "entropy_confidence": 1 + (probs * np.log(probs)).sum(axis=1) / np.log(K),
+        "label_probability": probs[rows, label],
+        "log_label_probability": np.log(probs[rows, label]),
+        "label_rank": np.argsort(ranked, axis=1)[rows, label],
+        "brier_error": ((probs - np.eye(K)[label]) ** 2).sum(axis=1),
+        "energy": -temperature * np.log(np.exp(z).sum(axis=1)),
+    }
+    one, said = predict_at(Lookup(), Listed(order), [1.0, temperature])
+    assert set(COLUMNS) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(getattr(said, name), values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        one.max_probability, predict(Lookup(), Listed(order)).max_probability
+    )
+
+
+def test_rows_that_are_worked_on_in_blocks_are_those_worked_on_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(7, BLOCK // 3, generator=generator)  # three rows at a time
+    label = torch.randint(0, BLOCK // 3, (7,), generator=generator)
+    alone = torch.cat([score(logits[i : i + 1], label[i : i + 1]) for i in range(7)])
+    torch.testing.assert_close(score(logits, label), alone, rtol=0, atol=0)
+
+
+def test_a_surprise_too_great_for_a_probability_is_still_a_number() -> None:
+    row = score(torch.tensor([[0.0, 5000.0]]), torch.tensor([0]))[0].tolist()
+    said = dict(zip(COLUMNS, row, strict=True))
+    assert said["label_probability"] == 0
+    assert said["log_label_probability"] == -5000
+    assert said["brier_error"] == 2
+    assert said["entropy_confidence"] == 1
+
+
+def test_equal_scores_are_lower_than_that_of_the_label() -> None:
+    row = score(torch.tensor([[1.0, 1.0, 2.0]]), torch.tensor([1]))[0].tolist()
+    assert dict(zip(COLUMNS, row, strict=True))["label_rank"] == 1
+
+
+@pytest.mark.parametrize("temperatures", [[], [1.0, 0.0], [-1.0], [float("nan")]])
+def test_a_temperature_is_above_zero(temperatures: list[float]) -> None:
+    with pytest.raises(ValueError, match="Expected `temperatures` above 0, got"):
+        predict_at(Lookup(), Listed([[0]]), temperatures)

@@ -271,7 +271,10 @@ def test_a_study_folder_may_be_moved(write_study: WriteStudy, tmp_path: Path) ->
 def test_no_other_file_is_left_by_a_finished_run(write_study: WriteStudy) -> None:
     run = carry_out(write_study())[0]
     names = {path.name for path in run.folder.iterdir()} - {".lock"}
-    assert names == {*RESULT_FILES, "run.json", "checkpoints"}
+    results = {Path(name).parts[0] for name in RESULT_FILES}
+    assert names == {*results, "run.json", "checkpoints"}
+    tables = {path.stem for path in (run.folder / "evaluation").iterdir()}
+    assert tables == {"groups", "kept_fractions", "reliability", "risk_coverage", "unknown"}
 
 
 def test_a_single_run_folder_can_be_compared(write_study: WriteStudy) -> None:
