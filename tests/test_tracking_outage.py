@@ -421,7 +421,7 @@ def test_study_goes_on_without_its_server_and_the_same_command_sends_the_rest(
     assert [m.step for m in client.get_metric_history(run.info.run_id, "test/accuracy")] == [1, 2]
     assert "final/test_accuracy" in run.data.metrics
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"run.json", "predictions.parquet", "noise", "dataset", "checkpoint"} <= names
+    assert {"run.json", "predictions.parquet", "noise", "dataset", "all_metrics.json"} <= names
     [folder] = (tmp_path / "results" / "runs").iterdir()
     ends = [entry["end"] for entry, _ in Outbox(folder).read(0) if "end" in entry]
     assert ends == ["FINISHED"]  # what was left was sent, and nothing logged anew

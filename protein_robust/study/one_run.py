@@ -20,6 +20,7 @@ from protein_robust.study.data import load_data
 from protein_robust.study.evaluating import Metrics, evaluate_run, mark_done
 from protein_robust.study.objective import run_loss
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.run_tables import run_tables
 from protein_robust.study.training import OnStep, log_record, train_run
 from protein_robust.tracking import Experiment, TrainingRun, is_recorded, send_rest, start_run
 from protein_robust.training import StepReport, TrainingDiverged
@@ -204,4 +205,9 @@ def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> Non
     tracked.log_files([run.folder / name for name in names])
     tracked.log_files([run.noise_folder / "manifest.json"], "noise")
     tracked.log_files([run.dataset_folder / "manifest.json"], "dataset")
-    tracked.log_files([run.folder / "checkpoints" / "last"], "checkpoint")
+    # Not the checkpoints: what an optimiser remembers is of use in the run's folder only.
+    for name in ("evaluation", "model"):
+        if (run.folder / name).is_dir():
+            tracked.log_files([run.folder / name], name)
+    for name, frame in run_tables(run.folder, metrics).items():
+        tracked.log_table(name, frame)

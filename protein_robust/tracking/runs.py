@@ -12,13 +12,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from protein_robust.tracking.outbox import Outbox
 from protein_robust.tracking.sender import Sender
 from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.store_run import DIGEST_LENGTH
 from protein_robust.tracking.stores import Experiment
+from protein_robust.tracking.tables import table_content
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -87,6 +91,15 @@ class TrainingRun:
         """
         files = [str(path.absolute()) for path in paths]
         self._write(lambda: self._outbox.append("files", files, to=artifact_path))
+
+    def log_table(self, name: str, frame: pd.DataFrame) -> None:
+        """Give the run a table that MLflow's table view shows beside those of other runs.
+
+        Args:
+            name: of the table, the same in every run; a later one replaces it.
+            frame: flat columns; the first one should name the rows, since runs are matched by it.
+        """
+        self._write(lambda: self._outbox.append("table", name, cells=table_content(frame)))
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the run, and wait some seconds for what is left to be sent, if the store answers."""

@@ -126,7 +126,7 @@ class Sender:
 
     def _send(self, entries: list[Entry]) -> None:
         """Send lines together; where the store refuses them, each for itself."""
-        self._is_copying = "files" in entries[0]
+        self._is_copying = "files" in entries[0] or "table" in entries[0]
         try:
             self._run.send(entries)
             if self._is_copying:

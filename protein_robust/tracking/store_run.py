@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from protein_robust.tracking.artifacts import copy_files
 from protein_robust.tracking.outbox import Entry
 from protein_robust.tracking.stores import Experiment, connect
+from protein_robust.tracking.tables import put_table
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -80,6 +81,8 @@ class StoreRun:
             self._client.log_inputs(self._id, dataset_inputs(**first["dataset"]))
         elif "files" in first:
             self._copy([Path(path) for path in first["files"]], first["to"])
+        elif "table" in first:
+            put_table(self._client, self._id, first["table"], first["cells"])
         elif "end" in first:
             self._client.set_terminated(self._id, first["end"], end_time=first["time"])
             # A request that got no answer may have made a second run later.

@@ -69,9 +69,16 @@ def test_a_run_names_its_data_by_our_digest_and_keeps_its_files(
     manifest = next((tmp_path / "results" / "noise").glob("*/manifest.json"))
     assert json.loads(manifest.read_text())["digest"].startswith(noise.digest)
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"run.json", "predictions.parquet", "noise", "dataset", "checkpoint"} <= names
-    checkpoint = {f.path for f in client.list_artifacts(run.info.run_id, "checkpoint")}
-    assert any(path.endswith("weights.safetensors") for path in checkpoint)
+    assert {"run.json", "predictions.parquet", "noise", "dataset", "all_metrics.json"} <= names
+    assert "checkpoint" not in names  # with its optimiser it is of use in the run's folder only
+    table = json.loads(
+        Path(client.download_artifacts(run.info.run_id, "all_metrics.json")).read_text()
+    )
+    accuracy = run.data.metrics["final/test_accuracy"]
+    assert ["test | accuracy | final", pytest.approx(accuracy, abs=5e-5)] in table["data"]
+    assert {"path": "all_metrics.json", "type": "table"} in json.loads(
+        run.data.tags["mlflow.loggedArtifacts"]
+    )
 
 
 def test_a_study_goes_on_in_the_same_mlflow_run(
