@@ -48,8 +48,8 @@ def predict_fasta(parsed: argparse.Namespace) -> int:
         rows = completed_rows(file, tally, model=classifier.name, day=parsed.date or date.today())
         if target is not None:
             write_file(target, rows)
-        elif not _to_stdout(rows):
-            return 0
+        else:
+            _to_stdout(rows)
     _say(tally, bad, seconds=time.perf_counter() - started)
     return 0
 
@@ -118,15 +118,14 @@ def _classify(
             progress(num_done, min(num_read, total), total)
 
 
-def _to_stdout(rows: Iterator[pa.Table]) -> bool:
-    """Whether somebody read it to its end."""
+def _to_stdout(rows: Iterator[pa.Table]) -> None:
+    """Write as much as somebody reads."""
     try:
         write_tsv(sys.stdout.buffer, rows)
         sys.stdout.buffer.flush()
     except BrokenPipeError:  # such as of `| head`
+        # What is left is written when Python ends, and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
 
 
 def _say(tally: Tally, bad: BadRecords, *, seconds: float) -> None:

@@ -78,7 +78,7 @@ def package_run(
     if len(data.datasets["valid"]):
         answers = ask(data.evaluation_batches("valid", run))
         thresholds = _thresholds(answers, data.clean_label["valid"], families)
-    decoys = _draw_decoys(data, run.seed)
+    decoys = draw_decoys(data, run.seed)
     distance = ask(whole_batches(decoys)).distance
     folder = run.folder / MODEL
     if ranks.rank() == 0:
@@ -111,8 +111,17 @@ def _thresholds(
     )
 
 
-def _draw_decoys(data: RunData, seed: int) -> SequenceDataset:
-    """Shuffled parts of validation and training sequences."""
+def draw_decoys(data: RunData, seed: int) -> SequenceDataset:
+    """Shuffle what is seen of validation and training sequences.
+
+    Args:
+        data: what a run reads.
+        seed: of the run.
+
+    Returns:
+        `MIN_DECOYS` to `MAX_DECOYS` sequences, without a class; half of them at most from each
+        split, where both have that many.
+    """
     rng = np.random.default_rng([seed, DECOYS])
     sizes = {split: len(data.datasets[split]) for split in ("valid", "train")}
     num_valid = min(sizes["valid"], MAX_DECOYS // 2)
@@ -120,7 +129,7 @@ def _draw_decoys(data: RunData, seed: int) -> SequenceDataset:
     parts = []
     for split, size in sizes.items():
         chosen = np.sort(rng.permutation(size)[: wanted[split]])
-        parts.append(_cropped_tokens(data.datasets[split], data.crops[split], chosen))
+        parts.append(cropped_tokens(data.datasets[split], data.crops[split], chosen))
     tokens = np.concatenate([part for part, _ in parts])
     lengths = np.concatenate([part for _, part in parts])
     num_copies = -(-MIN_DECOYS // len(lengths))
@@ -135,10 +144,20 @@ def _draw_decoys(data: RunData, seed: int) -> SequenceDataset:
     )
 
 
-def _cropped_tokens(
+def cropped_tokens(
     dataset: SequenceDataset, crops: Crops, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """What is seen of some sequences, one after the other, and the length of each."""
+    """Cut some sequences as their crops say.
+
+    Args:
+        dataset: N sequences.
+        crops: the part of each that is seen.
+        chosen: which of them, shape (n,), int64.
+
+    Returns:
+        Their tokens one after the other, shape (R,), uint8, and the length of each, shape (n,),
+        int64.
+    """
     length = crops.length[chosen]
     owner = np.repeat(np.arange(len(chosen)), length)
     position = np.arange(len(owner)) - (np.cumsum(length) - length)[owner]
