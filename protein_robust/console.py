@@ -175,6 +175,45 @@ class StudyProgress:
         self._overall.stop()
 
 
+class BaselineProgress(_Shown):
+    """A bar over the families of the baseline at work; without a terminal, a line for each end.
+
+    Args:
+        num_baselines: how many will be carried out.
+    """
+
+    def __init__(self, num_baselines: int) -> None:
+        """Start with nothing done."""
+        self._num_baselines = num_baselines
+        self._num_ended = 0
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+            console=errors,
+            disable=not errors.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("baselines", total=None, what="")
+
+    def begin(self, title: str) -> None:
+        """Name the baseline that is at work now."""
+        self._progress.reset(self._task, total=None, description=title, what="")
+
+    def __call__(self, what: str, num_done: int, num_families: int) -> None:
+        """Take note of how far it is."""
+        self._progress.update(self._task, completed=num_done, total=num_families, what=what)
+
+    def end(self, title: str, seconds: float, failure: str | None) -> None:
+        """Say how a baseline ended."""
+        self._num_ended += 1
+        how = f"failed: {failure}" if failure else "done"
+        line = f"[{self._num_ended}/{self._num_baselines}] {title}: {seconds:.0f} s, {how}"
+        errors.print(line, markup=False, soft_wrap=True)
+
+
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
     width = max((len(name) for name, _ in pairs), default=0)

@@ -10,6 +10,8 @@ from typing import Any
 
 from protein_robust import ranks
 from protein_robust.atomic import replace_file
+from protein_robust.baselines import require_pyhmmer
+from protein_robust.commands.baselines import carry_out_baselines
 from protein_robust.commands.results import print_tables, require_place
 from protein_robust.config import StudyConfig, dump_yaml, load_study
 from protein_robust.console import ReadingProgress, StudyProgress, errors, output, print_pairs
@@ -34,6 +36,7 @@ from protein_robust.study import (
     find_runs,
     losses_of,
     make_engine,
+    plan_baselines,
     plan_runs,
     prepare_data,
     prepare_noise,
@@ -62,17 +65,21 @@ def run_study(parsed: argparse.Namespace) -> int:
     study = load_study(parsed.study, parsed.overrides)
     if parsed.print_config:
         return _print_config(study)
+    if study.baselines:
+        require_pyhmmer()
     with _together(study):
         engine = make_engine(parsed.engine, parsed.engine_option, study.folder)
         experiment, runs = _prepare(study, is_here=parsed.engine == "local")
         failures = _carry_out(runs, experiment, engine=engine, jobs=parsed.jobs, evaluate=True)
+        all_done = not failures
         if ranks.rank() == 0:
+            all_done &= carry_out_baselines(plan_baselines(study.baselines, runs), experiment)
             if experiment is not None:
                 # Where the store takes no more, the others wait too; the same command goes on.
                 all(track_done(run, experiment) for run in runs if run.is_done)
             if len(failures) < len(runs):
                 _conclude(study, experiment)
-    return 1 if failures else 0
+    return 0 if all_done else 1
 
 
 def train_study(parsed: argparse.Namespace) -> int:
@@ -155,7 +162,7 @@ def _prepare_alone(
     for run in runs:
         prepare_noise(run)
     check_teachers(runs)
-    write_index(study.folder, runs)
+    write_index(study.folder, runs, plan_baselines(study.baselines, runs))
     text = dump_yaml(study)
     replace_file(study.folder / "study.yaml", lambda partial: partial.write_text(text, "utf-8"))
     return experiment, runs

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from protein_robust.config.sections import (
     Count,
@@ -27,6 +27,9 @@ from protein_robust.models import Precision, ProtCNNConfig
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 T = TypeVar("T")
+
+BASELINE_LABELS = {"profile_hmm": "HMM"}
+"""Each baseline as it stands in tables, among the losses."""
 
 
 class ModelConfig(Section):
@@ -145,6 +148,9 @@ class StudyConfig(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     losses: Annotated[list[LossConfig], Field(min_length=1)]
+    baselines: list[Literal["profile_hmm"]] = Field(
+        [], description="what stands beside the losses; profile_hmm needs pyhmmer"
+    )
     seeds: list[Seed] = Field([0], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training")
@@ -159,6 +165,16 @@ class StudyConfig(Section):
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, value: list[int]) -> list[int]:
+        return _require_different(value, value)
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_differ(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        labels = [BASELINE_LABELS[name] for name in value]
+        losses = [loss.label for loss in info.data.get("losses", [])]
+        taken = {slug(label) for label in losses} & {slug(label) for label in labels}
+        if taken:
+            raise ValueError(f"Expected no loss with the label {taken.pop()}, got one.")
         return _require_different(value, value)
 
     @field_validator("noise")

@@ -1,5 +1,7 @@
 """A whole study: which trainings it consists of, running them, and collecting what they gave."""
 
+from protein_robust.study.baseline import PlannedBaseline, carry_out_baseline, plan_baselines
+from protein_robust.study.baseline_results import track_baseline
 from protein_robust.study.data import load_data
 from protein_robust.study.engines import Engine, Failure, make_engine, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
@@ -26,8 +28,10 @@ from protein_robust.study.training import train_run
 __all__ = [
     "Engine",
     "Failure",
+    "PlannedBaseline",
     "PlannedRun",
     "RunReport",
+    "carry_out_baseline",
     "check_teachers",
     "collect_history",
     "collect_predictions",
@@ -39,12 +43,14 @@ __all__ = [
     "losses_of",
     "make_engine",
     "mark_done",
+    "plan_baselines",
     "plan_runs",
     "prepare_data",
     "prepare_noise",
     "read_run",
     "run_all",
     "select_runs",
+    "track_baseline",
     "track_done",
     "train_run",
     "write_index",

@@ -10,17 +10,25 @@ from typing import Any
 import pandas as pd
 
 from protein_robust.errors import InputError
+from protein_robust.study.baseline import PlannedBaseline
+from protein_robust.study.baseline_results import collect_baselines
 from protein_robust.study.plan import PlannedRun, read_run, write_json
 
 
-def write_index(folder: Path, runs: Sequence[PlannedRun]) -> None:
-    """Note which runs the study consists of now, under their present names.
+def write_index(
+    folder: Path, runs: Sequence[PlannedRun], baselines: Sequence[PlannedBaseline] = ()
+) -> None:
+    """Note which runs and baselines the study consists of now, under their present names.
 
-    Older runs may lie beside them.
+    Older ones may lie beside them.
     """
     for run in runs:
         run.write()
-    write_json(folder / "study.json", {"runs": [run.folder.name for run in runs]})
+    index = {
+        "runs": [run.folder.name for run in runs],
+        "baselines": [baseline.folder.name for baseline in baselines],
+    }
+    write_json(folder / "study.json", index)
 
 
 def find_runs(folders: Sequence[Path]) -> list[PlannedRun]:
@@ -61,6 +69,8 @@ def _run_folders(folder: Path) -> list[Path]:
 def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
     """One row a value: noise, loss, seed, checkpoint, data, metric, value.
 
+    Those of the studies' baselines come last, their label as the loss.
+
     Args:
         runs: finished runs. Where they lie in several study folders, the folder's name stands
             before the noise.
@@ -73,7 +83,8 @@ def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
             than their seed would be averaged.
     """
     rows = []
-    for run, noise in _named(runs):
+    named = named_runs(runs)
+    for run, noise in named:
         metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
         rows += [
             (noise, run.loss_label, run.seed, network, data, metric, value)
@@ -81,6 +92,7 @@ def collect_results(runs: Sequence[PlannedRun]) -> pd.DataFrame:
             for data, values in metrics.get(network, {}).items()
             for metric, value in values.items()
         ]
+    rows += collect_baselines(named)
     columns = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
     return pd.DataFrame(rows, columns=columns).astype({"value": "float64"})
 
@@ -100,7 +112,7 @@ def collect_tables(runs: Sequence[PlannedRun], name: str) -> pd.DataFrame:
         InputError: as `collect_results`.
     """
     frames = [pd.DataFrame(columns=["noise", "loss", "seed"])]
-    for run, noise in _named(runs):
+    for run, noise in named_runs(runs):
         path = run.folder / "evaluation" / f"{name}.parquet"
         if path.exists():
             frames.append(_with_names(pd.read_parquet(path), run, noise))
@@ -123,7 +135,7 @@ def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.Da
     """
     wanted = [("checkpoint", "==", "final"), ("data", "==", data)]
     frames = []
-    for run, noise in _named(runs):
+    for run, noise in named_runs(runs):
         path = run.folder / "predictions.parquet"
         frame = _with_names(pd.read_parquet(path, filters=wanted), run, noise)
         frames.append(frame.assign(row=range(len(frame))))
@@ -140,14 +152,14 @@ def _with_names(frame: pd.DataFrame, run: PlannedRun, noise: str) -> pd.DataFram
 def collect_history(runs: Sequence[PlannedRun]) -> pd.DataFrame:
     """One row an epoch: noise, loss, seed, epoch and a column for each metric."""
     frames = []
-    for run, noise in _named(runs):
+    for run, noise in named_runs(runs):
         text = (run.folder / "history.jsonl").read_text(encoding="utf-8")
         frame = pd.DataFrame([json.loads(line) for line in text.splitlines()])
         frames.append(_with_names(frame, run, noise).astype({"epoch": "int64"}))
     return pd.concat(frames, ignore_index=True)
 
 
-def _named(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
+def named_runs(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, str]]:
     """Each run with its noise as tables show it; only runs that differ in the seed share a cell."""
     studies = {run.folder.parent.parent for run in runs}
     named = [
