@@ -213,6 +213,13 @@ def test_the_date_is_the_day_of_the_run_unless_it_is_given(
     assert set(read(tmp_path / "out.tsv")["date"]) == {"01-03-2026"}
 
 
+@pytest.mark.usefixtures("empty_folder")
+def test_a_file_named_example_is_that_file(run: Path, tmp_path: Path) -> None:
+    Path("example").write_text(">mine\nMKVL\n")
+    assert predict("--model", run, "example", "--output", tmp_path / "out.tsv") == 0
+    assert read(tmp_path / "out.tsv")["sequence_name"].tolist() == ["mine"]
+
+
 # What goes wrong.
 
 

@@ -107,7 +107,9 @@ def _classify(
     def cleaned() -> Iterator[CleanBlock]:
         nonlocal num_read
         reading = Reading(IngestOptions(format="fasta"), NO_LABELS, bad)
-        for block, num_bytes in read_source(Source(path), reading, identity={}):
+        # As a path: the word `example` is no file to `Source`.
+        source = Source(path if path == STDIN else Path(path))
+        for block, num_bytes in read_source(source, reading, identity={}):
             num_read = num_bytes
             clean = clean_block(block, bad)
             if clean is not None:

@@ -9,6 +9,16 @@ from protein_robust.commands.option_types import count, day, fraction_or_none
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
+PREDICT_DESCRIPTION = """\
+Classify every sequence of a FASTA file; each is seen as one region. Its verdict is the first of
+these that applies:
+  too-short   fewer residues than the shortest training example
+  unknown     too many shuffled sequences of its length look as familiar (--unknown-level)
+  accept      the family is sure enough (--tolerated-error)
+  clan-only   only the clan is sure enough
+  unknown     neither is
+"""
+
 PREDICT_EXAMPLES = """\
 examples:
   predict --model results/example/runs/RUN proteins.fasta.gz --output families.tsv
@@ -26,9 +36,7 @@ def add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "predict",
         help="the families of the sequences of a FASTA, with confidence and verdict",
-        description="Classify every sequence of a FASTA file as one region. verdict: accept; "
-        "clan-only; unknown (a shuffled sequence looks as familiar, or too little confidence); "
-        "too-short (shorter than what the network was trained on).",
+        description=PREDICT_DESCRIPTION,
         epilog=PREDICT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
