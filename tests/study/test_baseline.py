@@ -25,11 +25,13 @@ from protein_robust.study import (
     plan_runs,
     prepare_data,
     prepare_noise,
+    track_baseline,
 )
 from protein_robust.study.baseline_data import cropped
 from protein_robust.study.baseline_metrics import hits_table, measure_hits
 from protein_robust.study.data import load_data
 from protein_robust.study.measuring import clan_numbers
+from protein_robust.tracking import prepare
 
 WriteStudy = Callable[..., Path]
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
@@ -297,3 +299,23 @@ def test_tables_and_figures_of_a_study_have_the_column(
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "c" / "results.parquet"), results, check_like=True
     )
+
+
+@pytest.mark.slow
+def test_a_baseline_is_a_flat_run_of_mlflow_once(write_study: WriteStudy, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    baseline = carry_out(write_study())[0]
+    experiment = prepare(store, "tiny")
+    assert track_baseline(baseline, experiment)
+    assert track_baseline(baseline, experiment)  # nothing left to do: no new run
+    client = MlflowClient(store)
+    (run,) = client.search_runs([experiment.experiment_id], "tags.stage = 'train'")
+    assert run.info.run_name == "HMM | crop + label | seed 0"
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["loss.label"], run.data.params["noise.rate"]) == ("HMM", "0.2")
+    found = without_times(baseline)["test"]["coverage"]
+    assert run.data.metrics["final/test_coverage"] == pytest.approx(found)
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"baseline.json", "metrics.json", "predictions.parquet"} <= files
