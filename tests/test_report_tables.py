@@ -237,7 +237,7 @@ class TestRendering:
         )
         page = html_page(table, "Result")
         assert '<td class="best">80.0</td><td class="value">70.0</td>' in page
-        assert "<th>&lt;A&gt;</th>" in page
+        assert '<th class="value">&lt;A&gt;</th>' in page
 
     def test_flat_table_names_each_row_in_its_first_column(self) -> None:
         frame = flat_tables(two_losses())["table"]

@@ -20,7 +20,7 @@ from protein_robust.report.styles import (
     loss_markers,
     loss_styles,
 )
-from protein_robust.report.tables import check_results
+from protein_robust.report.tables import check_results, require_columns
 
 __all__ = [
     "LINE_STYLES",
@@ -107,13 +107,7 @@ def _curves_by_noise(
     styles: Mapping[str, tuple[str, str]],
 ) -> dict[str, Figure]:
     """Draw those panels of which there are values, a figure for each noise setting."""
-    keys = ("noise", "loss", "seed", "epoch")
-    missing = [name for name in keys if name not in history.columns]
-    if missing:
-        raise ValueError(
-            f"Expected `history` to have columns {', '.join(keys)}, "
-            f"got none named {', '.join(missing)}"
-        )
+    require_columns(history, ("noise", "loss", "seed", "epoch"), "history")
     styles = styles or loss_styles(history["loss"])
     figures = {}
     for noise, part in history.groupby("noise", sort=False):

@@ -9,16 +9,24 @@ from pathlib import Path
 import pandas as pd
 
 from protein_robust.atomic import replace_file
-from protein_robust.report.tables import LOWER_IS_BETTER, Table, details_table, talk_table
+from protein_robust.report.tables import LOWER_IS_BETTER, SECONDS, Table, details_table, talk_table
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "top5_accuracy": "top-5 accuracy",
+    "clan_accuracy": "clan accuracy",
     "entropy_confidence": "1 - H(p)/H(u)",
     "max_probability": "max p",
     "expected_calibration_error": "calibration error",
     "correct_fitting": "correct fitting",
     "wrong_fitting": "wrong fitting",
     "correction": "correction",
+    "coverage": "with a hit",
+    "first_pass_coverage": "with a hit in the first pass",
+    "build_seconds": "time to build",
+    "search_seconds": "time to search",
 }
 DATA_NAMES = {"test": "test", "train": "train", "valid": "valid", "test_whole": "test, whole"}
 ONE_DOT = "\N{ONE DOT LEADER}"
@@ -77,11 +85,20 @@ def markdown(table: Table, title: str) -> str:
         title: heading above it.
     """
     frame = display_frame(table, best=("**", "**"))
-    num_names = len(table.mean.index.names)
+    text = markdown_table(frame, num_names=len(table.mean.index.names))
+    return "\n".join([f"## {title}", "", f"{caption(table)}.", "", text, ""])
+
+
+def markdown_table(frame: pd.DataFrame, *, num_names: int) -> str:
+    """Lay a frame of text out as a table in Markdown.
+
+    Args:
+        frame: text.
+        num_names: columns that name a row, on the left; the others are set to the right.
+    """
     rule = ["---"] * num_names + ["---:"] * (len(frame.columns) - num_names)
     rows = [list(frame.columns), rule, *frame.to_numpy().tolist()]
-    lines = ["| " + " | ".join(_escape(str(cell)) for cell in row) + " |" for row in rows]
-    return "\n".join([f"## {title}", "", f"{caption(table)}.", "", *lines, ""])
+    return "\n".join("| " + " | ".join(_escape(str(cell)) for cell in row) + " |" for row in rows)
 
 
 def html_page(table: Table, title: str) -> str:
@@ -93,24 +110,39 @@ def html_page(table: Table, title: str) -> str:
         table: the numbers.
         title: heading above it.
     """
-    frame = display_frame(table)
-    num_names = len(table.mean.index.names)
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)
-    rows = []
-    for row, marks in zip(frame.to_numpy().tolist(), table.is_best.to_numpy(), strict=True):
-        names = "".join(f"<td>{escape(cell)}</td>" for cell in row[:num_names])
-        values = "".join(
-            f'<td class="{"best" if is_best else "value"}">{escape(cell)}</td>'
-            for cell, is_best in zip(row[num_names:], marks, strict=True)
-        )
-        rows.append(f"<tr>{names}{values}</tr>")
-    body = "\n".join(rows)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><h1>{escape(title)}</h1><p>{escape(caption(table))}.</p>\n"
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></body></html>\n"
+        f"{html_table(display_frame(table), table.is_best)}</body></html>\n"
     )
+
+
+def html_table(frame: pd.DataFrame, is_best: pd.DataFrame | None = None) -> str:
+    """Lay a frame of text out as a table in HTML.
+
+    Args:
+        frame: text.
+        is_best: for the columns on the right, which cells are bold; None for none.
+    """
+    num_names = len(frame.columns) - (0 if is_best is None else len(is_best.columns))
+    head = "".join(
+        f"<th>{escape(str(name))}</th>"
+        if place < num_names
+        else f'<th class="value">{escape(str(name))}</th>'
+        for place, name in enumerate(frame.columns)
+    )
+    all_marks = [()] * len(frame) if is_best is None else is_best.to_numpy().tolist()
+    rows = []
+    for row, marks in zip(frame.to_numpy().tolist(), all_marks, strict=True):
+        names = "".join(f"<td>{escape(str(cell))}</td>" for cell in row[:num_names])
+        values = "".join(
+            f'<td class="{"best" if mark else "value"}">{escape(str(cell))}</td>'
+            for cell, mark in zip(row[num_names:], marks, strict=True)
+        )
+        rows.append(f"<tr>{names}{values}</tr>")
+    body = "\n".join(rows)
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
 def caption(table: Table) -> str:
@@ -200,12 +232,14 @@ def _row_names(row: tuple[str, ...], levels: list[str]) -> list[str]:
 
 
 def _cell(table: Table, position: int, loss: str, *, best: tuple[str, str]) -> str:
-    """Print one value, in percent with one decimal."""
+    """Print one value, in percent or seconds with one decimal."""
     mean = table.mean[loss].iloc[position]
     if pd.isna(mean):
         return NO_VALUE
     spread = table.spread[loss].iloc[position]
-    text = f"{100 * mean:.1f}" + ("" if pd.isna(spread) else f" ± {100 * spread:.1f}")
+    is_time = table.mean.index.get_level_values("metric")[position] in SECONDS
+    scale, unit = (1, " s") if is_time else (100, "")
+    text = f"{scale * mean:.1f}" + ("" if pd.isna(spread) else f" ± {scale * spread:.1f}") + unit
     return f"{best[0]}{text}{best[1]}" if table.is_best[loss].iloc[position] else text
 
 

@@ -1,7 +1,7 @@
 """From one row a value to the study's tables: a mean over seeds for each setting and loss.
 
-Every metric here is a fraction in [0, 1]. The rows and columns keep the order in which settings and
-losses first appear in the results, which is the study's own.
+Every metric here is a fraction in [0, 1], but for `SECONDS`. The rows and columns keep the order in
+which settings and losses first appear in the results, which is the study's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Literal
 import pandas as pd
 
 KEYS = ("noise", "loss", "seed", "checkpoint", "data", "metric")
-LOWER_IS_BETTER = frozenset({"expected_calibration_error", "wrong_fitting"})
+SECONDS = frozenset({"build_seconds", "search_seconds"})
+"""Metrics that are times, of a baseline; tables print them in seconds, all others in percent."""
+LOWER_IS_BETTER = SECONDS | {"expected_calibration_error", "wrong_fitting"}
 
 _TALK_METRICS = ("accuracy", "entropy_confidence", "max_probability")
 _TALK_DATA = ("test", "train")
@@ -23,6 +25,24 @@ _DETAILS = (
     ("correct_fitting", "train"),
     ("wrong_fitting", "train"),
     ("correction", "train"),
+    # Of baselines only.
+    ("coverage", "test"),
+    ("first_pass_coverage", "test"),
+    ("coverage", "test_whole"),
+    ("first_pass_coverage", "test_whole"),
+    ("build_seconds", "test"),
+    ("search_seconds", "test"),
+)
+_MEASURES = (
+    ("accuracy", "test"),
+    ("balanced_accuracy", "test"),
+    ("macro_f1", "test"),
+    ("top5_accuracy", "test"),
+    ("clan_accuracy", "test"),
+    ("accuracy", "test_whole"),
+    ("balanced_accuracy", "test_whole"),
+    ("clan_accuracy", "test_whole"),
+    ("accuracy", "valid"),
 )
 
 
@@ -89,14 +109,26 @@ def details_table(results: pd.DataFrame) -> Table:
     return _aggregate(results, [*best, *rest])
 
 
+def measures_table(results: pd.DataFrame) -> Table:
+    """Give other measures of what the final networks get right.
+
+    Args:
+        results: one row a value, as for `talk_table`.
+
+    Returns:
+        The table, with rows (noise, metric, data).
+
+    Raises:
+        ValueError: if a column or a key is missing, or a value is there twice.
+    """
+    table = _aggregate(results, [(*row, "final") for row in _MEASURES])
+    frames = (table.mean, table.spread, table.num_seeds, table.is_best)
+    return Table(*(frame.droplevel("checkpoint") for frame in frames))
+
+
 def check_results(results: pd.DataFrame) -> None:
     """Raise where results cannot be averaged as they are."""
-    missing = [name for name in (*KEYS, "value") if name not in results.columns]
-    if missing:
-        raise ValueError(
-            f"Expected `results` to have columns {', '.join((*KEYS, 'value'))}, "
-            f"got none named {', '.join(missing)}"
-        )
+    require_columns(results, (*KEYS, "value"), "results")
     keys = results[list(KEYS)]
     if keys.isna().to_numpy().any():
         raise ValueError("Expected every key of `results` to be set, got a missing one")
@@ -104,6 +136,25 @@ def check_results(results: pd.DataFrame) -> None:
     if len(twice):
         key = ", ".join(str(part) for part in twice.iloc[0])
         raise ValueError(f"Expected one value for each key of `results`, got two for {key}")
+
+
+def require_columns(frame: pd.DataFrame, names: Sequence[str], what: str) -> None:
+    """Raise where a frame lacks a column.
+
+    Args:
+        frame: to look at.
+        names: of the columns that are needed.
+        what: the argument, for the message.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"Expected `{what}` to have columns {', '.join(names)}, "
+            f"got none named {', '.join(missing)}"
+        )
 
 
 def printed_percent(fraction: float) -> float:
