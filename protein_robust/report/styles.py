@@ -7,7 +7,7 @@ curves have markers, and bars have hatches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -20,6 +20,8 @@ LINE_STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 """As many as make each of 25 losses differ from every other one also without its colour."""
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "|||", "**", "OO")
+MAX_COLUMNS = 6
+"""Of a legend."""
 
 Styles = Mapping[str, tuple[str, str]]
 """(colour, line style) by loss, in the order of the study."""
@@ -52,23 +54,48 @@ def loss_hatches(styles: Styles) -> dict[str, str]:
     return {loss: HATCHES[place % len(HATCHES)] for place, loss in enumerate(styles)}
 
 
-def add_legend(figure: Figure, axes: Iterable[Axes], *, max_columns: int = 6) -> None:
-    """Put one legend of all panels under them.
+def line_look(styles: Styles, loss: str) -> dict[str, Any]:
+    """Give what `Axes.plot` needs to draw the curve of a loss.
+
+    Args:
+        styles: of all losses.
+        loss: one of them.
+
+    Returns:
+        Colour, line style, marker and label.
+    """
+    colour, line = styles[loss]
+    return {
+        "color": colour,
+        "linestyle": line,
+        "linewidth": 1.4,
+        "marker": loss_markers(styles)[loss],
+        "markersize": 5,
+        "markeredgecolor": "w",
+        "markeredgewidth": 0.3,
+        "label": loss,
+    }
+
+
+def add_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Put one legend of all panels under them, as many entries side by side as there is room for.
 
     Args:
         figure: gets the legend.
         axes: its panels.
-        max_columns: entries side by side.
     """
     entries: dict[str, Artist] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
+    # Inches for a handle and its air, and for a letter of 8 points.
+    widest = 0.65 + 0.075 * max(map(len, entries), default=0)
+    columns = max(1, min(len(entries), MAX_COLUMNS, int(figure.get_figwidth() / widest)))
     figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=min(max(len(entries), 1), max_columns),
+        ncols=columns,
         frameon=False,
         fontsize=8,
         handlelength=3,  # a dashed line shows its dashes
