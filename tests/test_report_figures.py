@@ -147,6 +147,7 @@ class TestFiles:
     def test_every_figure_is_a_png_and_an_svg(self, tmp_path: Path) -> None:
         written = write_figures(results(), history(), tmp_path / "figures")
         names = [
+            "protein_table",
             "method_comparison",
             "training_dynamics_crop",
             "training_dynamics_crop_symmetric_0.4",
@@ -158,7 +159,7 @@ class TestFiles:
     def test_settings_with_the_same_letters_keep_a_file_each(self, tmp_path: Path) -> None:
         written = write_figures(results(), history(("crop 1", "crop-1")), tmp_path)
         names = [path.stem for path in written if path.suffix == ".png"]
-        assert names[1:] == ["training_dynamics_crop_1", "training_dynamics_crop_1_2"]
+        assert names[2:] == ["training_dynamics_crop_1", "training_dynamics_crop_1_2"]
 
     def test_same_values_give_the_same_bytes(self, tmp_path: Path) -> None:
         first = write_figures(results(), history(), tmp_path / "a")
@@ -173,7 +174,7 @@ class TestFiles:
         losses: dict[str, Loss] = {"SCE": make_loss("symmetric_cross_entropy")}
         written = write_figures(results(), frame, tmp_path, losses=losses)
         names = [path.stem for path in written if path.suffix == ".png"]
-        assert names[2:] == [
+        assert names[3:] == [
             "label_probability_crop_symmetric_0.4",
             "trust_and_emphasis_crop_symmetric_0.4",
             "loss_shapes",
