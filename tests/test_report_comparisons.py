@@ -66,6 +66,12 @@ class TestCompareMethods:
             compared(shuffled.sort_values("loss", kind="stable")), compared(frame)
         )
 
+    @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA], ids=["None", "NaN", "NA"])
+    def test_a_missing_prediction_is_a_wrong_one(self, missing: object) -> None:
+        frame = predictions(A=54, B=30).astype(object)
+        frame.loc[frame["prediction"] == "PF2", "prediction"] = missing
+        pd.testing.assert_frame_equal(compared(frame), compared(predictions(A=54, B=30)))
+
     def test_other_sequences_are_an_error(self) -> None:
         frame = predictions(A=54, B=30)
         with pytest.raises(ValueError, match="the same sequences for every loss and seed"):

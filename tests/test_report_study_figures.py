@@ -382,6 +382,14 @@ class TestConfusion:
         np.fill_diagonal(off, 0)
         np.testing.assert_array_equal(square, off)
 
+    @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA], ids=["None", "NaN", "NA"])
+    def test_a_missing_prediction_is_an_error_between_clans(self, missing: object) -> None:
+        frame = predictions().query("loss == 'CE'").astype(object)
+        frame.loc[frame["prediction"] == "PF2", "prediction"] = missing
+        made = confuse(frame, CLANS)
+        assert (made.num_within, made.num_between) == (0, 4)
+        assert ("CL1", "no answer", 1) in confused_pairs(made)
+
     def test_the_method_best_on_validation_is_shown(self) -> None:
         accuracy = {("crop", "SCE"): 0.5, ("crop", "CE"): 0.6}
         figure = clan_confusion(predictions(), CLANS, accuracy)["crop"]

@@ -34,7 +34,8 @@ def compare_methods(predictions: pd.DataFrame, generator: np.random.Generator) -
 
     Args:
         predictions: of one kind of data; columns ``noise, loss, seed, row, clean_label,
-            prediction``, where a row is the same sequence in every run of a noise setting.
+            prediction``, where a row is the same sequence in every run of a noise setting; a
+            missing prediction is a wrong one.
         generator: source of the bootstrap's draws.
 
     Returns:
@@ -170,6 +171,8 @@ def _correct_by_method(part: pd.DataFrame) -> dict[str, dict[int, NDArray[np.boo
         if not rows.equals(first) or rows["row"].duplicated().any():
             expected = "the same sequences for every loss and seed of a noise setting, each once"
             raise ValueError(f"Expected `predictions` to have {expected}, got others for {loss}.")
-        is_correct = (ordered["prediction"] == ordered["clean_label"]).to_numpy(dtype=np.bool_)
+        given = ordered["prediction"].astype(object)  # missing where a search has no hit
+        is_same = given.where(given.notna(), "") == ordered["clean_label"].astype(object)
+        is_correct = is_same.to_numpy(np.bool_)
         by_method.setdefault(loss, {})[seed] = is_correct
     return by_method

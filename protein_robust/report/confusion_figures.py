@@ -23,6 +23,8 @@ NUM_CLANS = 20
 """Clans in the matrix, those with the most errors between clans."""
 NUM_PAIRS = 10
 """Pairs of clans that are named."""
+NO_ANSWER = "no answer"
+"""Stands for a missing prediction, as of a search without a hit."""
 _MAX_NAME = 18
 _ERRORS = ("within a clan", "between clans")
 
@@ -75,13 +77,14 @@ def confuse(predictions: pd.DataFrame, clans: Mapping[str, str | None]) -> Confu
     Only pairs that occur are kept, so that thousands of clans need no square matrix.
 
     Args:
-        predictions: columns ``clean_label`` and ``prediction``, accessions of families.
+        predictions: columns ``clean_label`` and ``prediction``, accessions of families; a missing
+            prediction is an error between clans, with `NO_ANSWER` in the place of the other clan.
         clans: clan of each family; None, or none listed, makes the family a clan of its own.
 
     Returns:
         The counts; clans are in the order of their names.
     """
-    pair = predictions[["clean_label", "prediction"]].astype(object)
+    pair = predictions[["clean_label", "prediction"]].astype(object).fillna(NO_ANSWER)
     families = pd.unique(pair.to_numpy().ravel())
     clan_of = {family: known_clan(clans, family) or family for family in families}
     names = sorted(set(clan_of.values()))
