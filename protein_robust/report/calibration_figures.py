@@ -96,7 +96,7 @@ def risk_coverage_curves(
     is_shown = (risk_coverage["checkpoint"] == "final") & (risk_coverage["data"] == "test")
     figures = {}
     for noise, part in risk_coverage[is_shown].groupby("noise", sort=False):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        figure = Figure(figsize=(8.0, 4.4), layout="constrained")
         axis = figure.subplots()
         for place, loss in enumerate(styles):
             of_loss = part[part["loss"] == loss]
