@@ -84,9 +84,7 @@ def predict(
         described = {} if describe is None else describe(logits, batch.label)
         names[:] = described
         more = [column.double() for column in described.values()]
-        return torch.cat(
-            [_numbered(batch, logits, 1.0), *(column[:, None] for column in more)], dim=1
-        )
+        return torch.cat([_numbered(batch, logits), *(column[:, None] for column in more)], dim=1)
 
     table = over_examples(model, batches, numbers, precision=precision)
     # A process that had nothing to predict does not know their names.
@@ -118,12 +116,12 @@ def predict_at(
         raise ValueError(f"Expected `temperatures` above 0, got {list(temperatures)}.")
 
     def numbers(logits: Tensor, batch: Batch) -> Tensor:
-        return torch.cat([_numbered(batch, logits, t) for t in temperatures], dim=1)
+        return _numbered(batch, logits, *temperatures)
 
     table = over_examples(model, batches, numbers, precision=precision)
-    width = 1 + len(COLUMNS)
-    parts = [table[:, i * width : (i + 1) * width] for i in range(len(temperatures))]
-    return [_predictions(part, []) for part in parts]
+    table = table.reshape(len(table), 1 + len(temperatures) * len(COLUMNS))
+    index, kept = table[:, :1], np.split(table[:, 1:], len(temperatures), axis=1)
+    return [_predictions(np.concatenate([index, part], axis=1), []) for part in kept]
 
 
 Numbers = Callable[[Tensor, Batch], Tensor]
@@ -151,31 +149,51 @@ def over_examples(
     was_training = model.training
     model.eval()
 
-    def work(parts: Parts) -> list[Tensor]:
+    def work(parts: Parts) -> list[NDArray[np.float64]]:
         done = []
         for part in parts:
             batch = part()
             if len(batch.label):
                 logits = scores(model, batch.inputs, batch.mask, precision)
-                done.append(numbers(logits, batch).double().cpu())
+                done.append(numbers(logits, batch).double().cpu().numpy())
         return done
 
     epoch, share = batches.epoch(0), Share(ranks.rank(), ranks.num_ranks())
-    tables: list[Tensor] = []
+    rows = _Rows(sum(len(epoch.examples(number)) for number in range(len(epoch))))
     for number in range(len(epoch)):
         done, share = with_room(epoch, [number], share, work)
-        tables += done
+        rows.add(done)
     model.train(was_training)
     # A process that had nothing to do does not know the number of columns.
-    width = ranks.largest(tables[0].shape[1] if tables else 0)
-    empty = torch.zeros(0, width, dtype=torch.float64)
-    table: NDArray[np.float64] = ranks.gather_rows(torch.cat([empty, *tables])).numpy()
+    width = ranks.largest(rows.table.shape[1])
+    own = torch.from_numpy(rows.table[: rows.size].reshape(rows.size, width))
+    table: NDArray[np.float64] = ranks.gather_rows(own).numpy()
     return table[np.argsort(table[:, 0], kind="stable")] if len(table) else table
 
 
-def _numbered(batch: Batch, logits: Tensor, temperature: float) -> Tensor:
+class _Rows:
+    """Rows in one array that is there from the first ones on.
+
+    Many small ones that stay, between scores that come and go, would keep the memory of the scores
+    from being used again: gigabytes, with many families.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.table = np.empty((0, 0))
+        self.size = 0
+        self._most = most
+
+    def add(self, parts: list[NDArray[np.float64]]) -> None:
+        for part in parts:
+            if not self.size:
+                self.table = np.empty((self._most, part.shape[1]))
+            self.table[self.size : self.size + len(part)] = part
+            self.size += len(part)
+
+
+def _numbered(batch: Batch, logits: Tensor, *temperatures: float) -> Tensor:
     """The index, then what `score` gives, shape (B, 1 + columns), float64."""
-    kept = score(logits, batch.label, temperature)
+    kept = score(logits, batch.label, *temperatures)
     return torch.cat([batch.index[:, None].double(), kept], dim=1)
 
 

@@ -27,22 +27,37 @@ def collect_baselines(named: Sequence[tuple[PlannedRun, str]]) -> list[tuple[Any
     Raises:
         InputError: if the file of a finished baseline cannot be read.
     """
+    return [
+        (noise, label, seed, network, data, metric, value)
+        for noise, label, seed, folder in find_baselines(named)
+        for network, by_data in _read_json(folder / "metrics.json").items()
+        for data, values in by_data.items()
+        for metric, value in values.items()
+    ]
+
+
+def find_baselines(named: Sequence[tuple[PlannedRun, str]]) -> list[tuple[str, str, int, Path]]:
+    """Find the finished baselines that stand in the studies of some runs.
+
+    Args:
+        named: runs, and their noise as tables show it.
+
+    Returns:
+        Noise, label, seed and folder of each; only for the noise settings and seeds of the runs.
+
+    Raises:
+        InputError: if the file of a finished baseline cannot be read.
+    """
     cells: dict[tuple[Path, str, int], PlannedRun] = {}
     for run, noise in named:
         cells.setdefault((run.folder.parent.parent, noise, run.seed), run)
-    rows = []
+    found = []
     for (study, noise, seed), run in cells.items():
         for folder in _finished(study):
             content = _read_json(folder / "baseline.json")
             if all(content["inputs"][key] == run.inputs[key] for key in SHARED):
-                metrics = _read_json(folder / "metrics.json")
-                rows += [
-                    (noise, content["label"], seed, network, data, metric, value)
-                    for network, by_data in metrics.items()
-                    for data, values in by_data.items()
-                    for metric, value in values.items()
-                ]
-    return rows
+                found.append((noise, str(content["label"]), seed, folder))
+    return found
 
 
 def track_baseline(baseline: PlannedBaseline, experiment: Experiment) -> bool:

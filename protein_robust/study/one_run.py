@@ -27,6 +27,16 @@ from protein_robust.training import StepReport, TrainingDiverged
 
 SECTIONS = ("loss", "model", "training")
 """Inputs of a run that are logged as they are."""
+OF_BEST = (
+    "accuracy",
+    "entropy_confidence",
+    "max_probability",
+    "expected_calibration_error",
+    "correct_fitting",
+    "wrong_fitting",
+    "correction",
+)
+"""Metrics of the best-validation network that MLflow shows beside those of the final one."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +202,18 @@ def _short(value: Any) -> Any:
 
 
 def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> None:
-    """The values that a run has once, and its files."""
+    """The values that a run has once, and its files.
+
+    A list of hundreds is read by nobody: of the best network only what the talk's table and the
+    details show are values, and the ends of intervals are not; the tables have everything.
+    """
     values = {
         f"{network}/{kind}_{name}": value
         for network in ("final", "best")
         for kind, summary in metrics.get(network, {}).items()
         for name, value in summary.items()
         if value is not None
+        and (name in OF_BEST or (network == "final" and not name.endswith(("_low", "_high"))))
     }
     tracked.log_metrics(values)
     names = ("run.json", "metrics.json", "history.jsonl", "predictions.parquet")

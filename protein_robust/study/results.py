@@ -11,7 +11,7 @@ import pandas as pd
 
 from protein_robust.errors import InputError
 from protein_robust.study.baseline import PlannedBaseline
-from protein_robust.study.baseline_results import collect_baselines
+from protein_robust.study.baseline_results import collect_baselines, find_baselines
 from protein_robust.study.plan import PlannedRun, read_run, write_json
 
 
@@ -120,7 +120,7 @@ def collect_tables(runs: Sequence[PlannedRun], name: str) -> pd.DataFrame:
 
 
 def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.DataFrame:
-    """Put what the final networks say of one kind of data one below the other.
+    """Put what the final networks, then baselines, say of one kind of data one below the other.
 
     Args:
         runs: finished runs.
@@ -128,7 +128,8 @@ def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.Da
 
     Returns:
         Columns noise, loss, seed and those of `predictions.parquet`, with ``row``: the position
-        in the data, the same sequence in every run of one data set.
+        in the data, the same sequence in every run of one data set. Baselines have no
+        probabilities, and no ``prediction`` where nothing was found.
 
     Raises:
         InputError: as `collect_results`.
@@ -139,13 +140,21 @@ def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.Da
         path = run.folder / "predictions.parquet"
         frame = _with_names(pd.read_parquet(path, filters=wanted), run, noise)
         frames.append(frame.assign(row=range(len(frame))))
+    for noise, label, seed, folder in find_baselines(named_runs(runs)):
+        frame = pd.read_parquet(folder / "predictions.parquet", filters=wanted)
+        frame = _with_key(frame, noise, label, seed)
+        frames.append(frame.assign(row=range(len(frame))))
     return pd.concat(frames, ignore_index=True)
 
 
 def _with_names(frame: pd.DataFrame, run: PlannedRun, noise: str) -> pd.DataFrame:
+    return _with_key(frame, noise, run.loss_label, run.seed)
+
+
+def _with_key(frame: pd.DataFrame, noise: str, loss: str, seed: int) -> pd.DataFrame:
     frame.insert(0, "noise", noise)
-    frame.insert(1, "loss", run.loss_label)
-    frame.insert(2, "seed", run.seed)
+    frame.insert(1, "loss", loss)
+    frame.insert(2, "seed", seed)
     return frame
 
 
