@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import MOTIFS, write_table
+import torch
 
 from protein_robust.classifier import Classifier
 from protein_robust.pipeline import main
 
+MOTIFS = {"PF1": "WWHCKD", "PF2": "GGPYEF", "PF3": "MNQRST"}
+LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 DAY = ("--date", "2026-03-01")
 
 STUDY = """\
@@ -32,11 +34,23 @@ tracking: {{enabled: false}}
 """
 
 
+def write_table(path: Path, num_sequences: int) -> None:
+    """Three families, each with a motif of its own in random residues."""
+    rng = np.random.default_rng(0)
+    rows = ["family_accession,sequence"]
+    for number in range(num_sequences):
+        family = list(MOTIFS)[number % 3]
+        residues = "".join(rng.choice(LETTERS, rng.integers(20, 60)))
+        place = rng.integers(0, len(residues))
+        rows.append(f"{family},{residues[:place]}{MOTIFS[family]}{residues[place:]}")
+    path.write_text("\n".join(rows) + "\n")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a study of one run."""
     place = tmp_path_factory.mktemp("study")
-    write_table(place / "table.csv", num_sequences=240)
+    write_table(place / "table.csv", 240)
     (place / "tiny.yaml").write_text(STUDY.format(place=place))
     assert main(["run", str(place / "tiny.yaml")]) == 0
     return place / "results"
@@ -54,7 +68,7 @@ def records() -> dict[str, str]:
     rng = np.random.default_rng(4)
     found = {}
     for number in range(60):
-        residues = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), rng.integers(2, 90)))
+        residues = "".join(rng.choice(LETTERS, rng.integers(2, 90)))
         motif = list(MOTIFS.values())[number % 3] if number % 4 else ""
         found[f"seq{(number * 37) % 60}/1-9"] = residues + motif
     return found
@@ -192,7 +206,7 @@ def test_residues_are_cleaned_and_counted(
 
 def test_a_sequence_of_35000_residues_is_classified(run: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    long = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 35_000))
+    long = "".join(rng.choice(LETTERS, 35_000))
     (tmp_path / "in.fa").write_text(f">titin\n{long}\n>short\nM\n")
     assert predict("--model", run, tmp_path / "in.fa", "--output", tmp_path / "out.tsv") == 0
     table = read(tmp_path / "out.tsv")
@@ -319,6 +333,24 @@ def test_an_error_without_a_threshold_is_refused(
 ) -> None:
     message = refused(capsys, "--model", run, fasta, "--tolerated-error", "0.3")
     assert "a tolerated error among 0.01, 0.02, 0.05, 0.1, 0.2, got 0.3" in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused(
+    run: Path, fasta: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = refused(capsys, "--model", run, fasta, "--device", "cuda")
+    assert "`--device cuda` on a machine with a GPU that PyTorch can use, got none" in message
+
+
+def test_a_long_list_of_bad_records_is_cut(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.fa").write_text("".join(f">s{number}\nM1\n" for number in range(23)))
+    assert predict("--model", run, tmp_path / "in.fa", "--on-bad-record", "skip") == 0
+    said = capsys.readouterr().err
+    assert said.count("Expected residue letters") == 20
+    assert "and 3 more" in said
 
 
 @pytest.mark.parametrize(
