@@ -16,12 +16,8 @@ from protein_robust.report.calibration_figures import (
     reliability_diagrams,
     risk_coverage_curves,
 )
-from protein_robust.report.confusion_figures import (
-    NUM_CLANS,
-    clan_confusion,
-    confuse,
-    confused_pairs,
-)
+from protein_robust.report.confusion import confuse, confused_pairs
+from protein_robust.report.confusion_figures import NUM_CLANS, clan_confusion
 from protein_robust.report.group_figures import accuracy_by_group
 from protein_robust.report.rendering import display_frame
 from protein_robust.report.robustness_figures import (
@@ -395,6 +391,10 @@ class TestConfusion:
         figure = clan_confusion(predictions(), CLANS, accuracy)["crop"]
         assert "CE, the method with the highest validation accuracy; 4 of 6" in note(figure)
 
+    def test_without_validation_values_none_is_called_best(self) -> None:
+        figure = clan_confusion(predictions(), CLANS, {})["crop"]
+        assert "Left and top: CE; 4 of 6" in note(figure)
+
     def test_matrix_holds_the_shares_of_each_true_clan(self) -> None:
         figure = clan_confusion(predictions(), CLANS, {})["crop"]
         [image] = figure.axes[0].get_images()
@@ -407,12 +407,12 @@ class TestConfusion:
         rows = [("crop", "CE", name, names[place - 1]) for place, name in enumerate(names)]
         frame = pd.DataFrame(rows, columns=["noise", "loss", "clean_label", "prediction"])
         figure = clan_confusion(frame, {}, {})["crop"]
-        assert f"{30 - NUM_CLANS} of 30 families are not in the matrix" in note(figure)
+        assert f"confused pairs; {30 - NUM_CLANS} of 30 are left out." in note(figure)
         assert len(figure.axes[0].get_yticks()) == NUM_CLANS
 
     def test_errors_of_all_methods_are_stacked(self) -> None:
         figure = clan_confusion(predictions(), CLANS, {}, ["SCE", "CE"])["crop"]
-        [axis] = [a for a in figure.axes if a.get_title(loc="left") == "Errors of all methods"]
+        [axis] = [a for a in figure.axes if a.get_title(loc="left") == "All methods"]
         within, between = axis.containers[:2]
         assert [bar.get_width() for bar in within] == pytest.approx([0, 1 / 6])
         assert [bar.get_width() for bar in between] == pytest.approx([0, 1 / 2])

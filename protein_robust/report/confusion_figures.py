@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from protein_robust.report.confusion import Confusion, confuse, confused_pairs, known_clan
 from protein_robust.report.drawing import add_caption, finish_axis
 from protein_robust.report.styles import PALETTE
 from protein_robust.report.tables import require_columns
@@ -23,105 +23,8 @@ NUM_CLANS = 20
 """Clans in the matrix, those with the most errors between clans."""
 NUM_PAIRS = 10
 """Pairs of clans that are named."""
-NO_ANSWER = "no answer"
-"""Stands for a missing prediction, as of a search without a hit."""
 _MAX_NAME = 18
 _ERRORS = ("within a clan", "between clans")
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Predictions by clan, of one method.
-
-    Attributes:
-        clans: names, of length G; a family without a clan is one of its own.
-        totals: predictions for each true clan, shape (G,), int64.
-        true: true clan of each kind of error between clans, shape (P,), int64.
-        predicted: the clan that was predicted, shape (P,), int64.
-        numbers: how often, shape (P,), int64, above 0.
-        num_within: wrong predictions of another family of the true clan.
-    """
-
-    clans: Sequence[str]
-    totals: NDArray[np.int64]
-    true: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    num_within: int
-
-    @property
-    def num_between(self) -> int:
-        """Wrong predictions of another clan."""
-        return int(self.numbers.sum())
-
-    @property
-    def num_predictions(self) -> int:
-        """All of them."""
-        return int(self.totals.sum())
-
-    @property
-    def num_wrong(self) -> int:
-        """Both kinds."""
-        return self.num_within + self.num_between
-
-
-def known_clan(clans: Mapping[str, str | None], family: str) -> str | None:
-    """Look up the clan of a family; a missing value of a table is none."""
-    clan = clans.get(family)
-    return clan if isinstance(clan, str) and clan else None
-
-
-def confuse(predictions: pd.DataFrame, clans: Mapping[str, str | None]) -> Confusion:
-    """Count predictions by true and predicted clan.
-
-    Only pairs that occur are kept, so that thousands of clans need no square matrix.
-
-    Args:
-        predictions: columns ``clean_label`` and ``prediction``, accessions of families; a missing
-            prediction is an error between clans, with `NO_ANSWER` in the place of the other clan.
-        clans: clan of each family; None, or none listed, makes the family a clan of its own.
-
-    Returns:
-        The counts; clans are in the order of their names.
-    """
-    pair = predictions[["clean_label", "prediction"]].astype(object).fillna(NO_ANSWER)
-    families = pd.unique(pair.to_numpy().ravel())
-    clan_of = {family: known_clan(clans, family) or family for family in families}
-    names = sorted(set(clan_of.values()))
-    number = {name: place for place, name in enumerate(names)}
-    true, predicted = (pair[name].map(clan_of).map(number).to_numpy(np.int64) for name in pair)
-    is_between = true != predicted
-    codes, numbers = np.unique((true * len(names) + predicted)[is_between], return_counts=True)
-    is_wrong = (pair["clean_label"] != pair["prediction"]).to_numpy(np.bool_)
-    return Confusion(
-        clans=names,
-        totals=np.bincount(true, minlength=len(names)),
-        true=codes // len(names),
-        predicted=codes % len(names),
-        numbers=numbers,
-        num_within=int((is_wrong & ~is_between).sum()),
-    )
-
-
-def confused_pairs(confusion: Confusion) -> list[tuple[str, str, int]]:
-    """List the pairs of clans that are taken for each other, both directions together.
-
-    Args:
-        confusion: of one method.
-
-    Returns:
-        Two names and the number of errors, the most first.
-    """
-    size = len(confusion.clans)
-    low = np.minimum(confusion.true, confusion.predicted)
-    high = np.maximum(confusion.true, confusion.predicted)
-    codes, places = np.unique(low * size + high, return_inverse=True)
-    sums = np.bincount(places, weights=confusion.numbers, minlength=len(codes)).astype(np.int64)
-    order = np.argsort(-sums, kind="stable")
-    return [
-        (confusion.clans[codes[i] // size], confusion.clans[codes[i] % size], int(sums[i]))
-        for i in order
-    ]
 
 
 def clan_confusion(
@@ -160,14 +63,19 @@ def clan_confusion(
             continue
         shown = max(by_loss, key=lambda loss: valid_accuracy.get((str(noise), loss), -1.0))
         has_clans = any(known_clan(clans, family) for family in part["clean_label"].unique())
-        figures[str(noise)] = _draw(str(noise), shown, by_loss, has_clans=has_clans)
+        is_best = (str(noise), shown) in valid_accuracy and len(by_loss) > 1
+        why = ", the method with the highest validation accuracy" if is_best else ""
+        figures[str(noise)] = _draw(str(noise), (shown, why), by_loss, has_clans=has_clans)
     return figures
 
 
-def _draw(noise: str, shown: str, by_loss: Mapping[str, Confusion], *, has_clans: bool) -> Figure:
+def _draw(
+    noise: str, choice: tuple[str, str], by_loss: Mapping[str, Confusion], *, has_clans: bool
+) -> Figure:
     """Draw matrix, named pairs and the errors of all methods."""
     from matplotlib.figure import Figure
 
+    shown, why = choice
     confusion = by_loss[shown]
     chosen = _most_confused(confusion)
     side = max(3.2, 1.6 + 0.24 * len(chosen))
@@ -181,42 +89,44 @@ def _draw(noise: str, shown: str, by_loss: Mapping[str, Confusion], *, has_clans
     pairs, bars = rest.subplots(2, 1, height_ratios=(3.4, lower))
     _draw_pairs(pairs, confusion, what)
     _draw_errors(bars, by_loss)
-    left_out = len(confusion.clans) - len(chosen)
-    notes = [
-        f"{noise}: test data, final networks. Left and top: {shown}, the method with the highest "
-        f"validation accuracy; {confusion.num_wrong:,} of "
-        f"{confusion.num_predictions:,} predictions are wrong.",
-        f"{left_out:,} of {len(confusion.clans):,} {_plural(what)} are not in the matrix: "
-        + ("no" if not left_out or not _is_cut(confusion) else "fewer or no")
-        + f" errors between {_plural(what)}.",
-    ]
-    if not left_out:
-        notes.pop()
-    add_caption(figure, notes, width=int(13 * (side + 6.4)))
+    add_caption(
+        figure,
+        _notes(noise, shown + why, confusion, num_shown=len(chosen), what=what),
+        width=int(13 * (side + 6.4)),
+    )
     return figure
+
+
+def _notes(noise: str, shown: str, confusion: Confusion, *, num_shown: int, what: str) -> list[str]:
+    """Say what is shown, and how much is left out."""
+    notes = [
+        f"{noise}: test data, final networks. Left and top: {shown}; {confusion.num_wrong:,} of "
+        f"{confusion.num_predictions:,} predictions are wrong."
+    ]
+    left_out = len(confusion.clans) - num_shown
+    if left_out:
+        many = _plural(what)
+        kept = (
+            "of the most confused pairs"
+            if num_shown == NUM_CLANS
+            else f"with errors between {many}"
+        )
+        total = len(confusion.clans)
+        notes.append(f"The matrix has the {many} {kept}; {left_out:,} of {total:,} are left out.")
+    return notes
 
 
 def _plural(what: str) -> str:
     return "families" if what == "family" else f"{what}s"
 
 
-def _errors_by_clan(confusion: Confusion) -> NDArray[np.int64]:
-    """How many errors between clans each clan takes part in, shape (G,)."""
-    both = np.concatenate((confusion.true, confusion.predicted))
-    numbers = np.concatenate((confusion.numbers, confusion.numbers))
-    return np.bincount(both, weights=numbers, minlength=len(confusion.clans)).astype(np.int64)
-
-
-def _is_cut(confusion: Confusion) -> bool:
-    """Whether clans with errors are left out of the matrix."""
-    return int((_errors_by_clan(confusion) > 0).sum()) > NUM_CLANS
-
-
 def _most_confused(confusion: Confusion) -> NDArray[np.int64]:
-    """The clans with the most errors between clans, in either direction, in the order of names."""
-    total = _errors_by_clan(confusion)
-    ranked = np.argsort(-total, kind="stable")[:NUM_CLANS]
-    return np.sort(ranked[total[ranked] > 0])
+    """The clans of the most confused pairs, as many as there is room for, by name."""
+    pairs = confused_pairs(confusion)
+    names = dict.fromkeys(name for first, second, _ in pairs for name in (first, second))
+    return np.sort([confusion.clans.index(name) for name in list(names)[:NUM_CLANS]]).astype(
+        np.int64
+    )
 
 
 def _errors_among(confusion: Confusion, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -296,5 +206,5 @@ def _draw_errors(axis: Axes, by_loss: Mapping[str, Confusion]) -> None:
     axis.set_xlim(0, 1.18 * max(float((within + between).max()), 1e-9))
     axis.locator_params(axis="x", nbins=5)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0))
-    finish_axis(axis, title="Errors of all methods", x="of the test predictions", y="", grid="x")
+    finish_axis(axis, title="All methods", x="errors, of the test predictions", y="", grid="x")
     axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)

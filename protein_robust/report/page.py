@@ -36,7 +36,7 @@ border-bottom:1px solid #ccc;padding-bottom:.2rem}h3{font-size:1rem;margin:1.2re
 p{max-width:52rem}ul{margin:.2rem 0 .8rem}nav ul{columns:2;list-style:none;padding:0}
 a{color:#0b5394}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:.5rem 0}
-th,td{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+th,td{padding:.2rem .5rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
 th{border-bottom:2px solid #888}td{white-space:nowrap}.words td{white-space:normal}
 .value,.best{text-align:right}.best{font-weight:bold}
 figure{margin:1.2rem 0}figure img{max-width:100%;height:auto}
