@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from protein_robust.console import errors, output, print_pairs
 from protein_robust.errors import InputError
 from protein_robust.report import (
+    StudyFacts,
+    StudyFrames,
     details_table,
     rich_table,
     talk_table,
-    write_figures,
-    write_tables,
+    write_study,
 )
+from protein_robust.report.comparisons import plain_statements
 from protein_robust.study import (
-    collect_history,
-    collect_results,
+    collect_frames,
     evaluate_run,
     find_runs,
     load_data,
@@ -51,13 +54,14 @@ def compare_folders(parsed: argparse.Namespace) -> int:
     """Print and write the tables of finished runs."""
     target = parsed.output
     runs = find_runs(parsed.folder)
-    results = collect_results(runs)
+    frames = collect_frames(runs, np.random.default_rng(0))
+    subject = f"{len(runs)} runs"
     if target is not None:
         require_place(target)
-        written = write_tables(results, target)
-        losses = losses_of(runs)
-        written += write_figures(results, collect_history(runs), target, losses=losses)
-    print_tables(results, f"{len(runs)} runs")
+        words = ["python", "-m", "protein_robust.pipeline", "compare", *map(str, parsed.folder)]
+        facts = StudyFacts(subject, command=shlex.join([*words, "--output", str(target)]))
+        write_study(frames, target, facts=facts, losses=losses_of(runs))
+    print_tables(frames, subject)
     if target is not None:
         output.print(f"tables and figures: {target}", markup=False, soft_wrap=True)
     return 0
@@ -78,7 +82,11 @@ def require_place(folder: Path) -> None:
         raise InputError("a folder that can be written", f"no permission in {place}", path=folder)
 
 
-def print_tables(results: Any, title: str) -> None:
-    """Print the talk's table and the details."""
-    output.print(rich_table(talk_table(results), title))
-    output.print(rich_table(details_table(results), "More of the same networks"))
+def print_tables(frames: StudyFrames, title: str) -> None:
+    """Print the talk's table, the details, and which differences are real."""
+    output.print(rich_table(talk_table(frames.results), title))
+    output.print(rich_table(details_table(frames.results), "More of the same networks"))
+    if len(frames.comparisons):
+        output.print("Which differences of test accuracy are real (Holm's correction, 5 %):")
+    for noise, sentences in plain_statements(frames.comparisons, most=4).items():
+        output.print(f"  {noise}: {' '.join(sentences)}", markup=False, soft_wrap=True)

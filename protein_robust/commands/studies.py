@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from protein_robust import ranks
 from protein_robust.atomic import replace_file
@@ -19,20 +23,17 @@ from protein_robust.errors import InputError
 from protein_robust.ingest import describe, read_manifest
 from protein_robust.ingest.store import CARD
 from protein_robust.models import computes_bf16
-from protein_robust.report import (
-    flat_tables,
-    write_figures,
-    write_tables,
-)
+from protein_robust.report import StudyFacts, flat_tables, write_study
 from protein_robust.report.data_figures import write_data_figures
 from protein_robust.report.noise_figures import write_noise_figures
+from protein_robust.report.writing import FIGURES
 from protein_robust.study import (
     Engine,
     Failure,
     PlannedRun,
     check_teachers,
-    collect_history,
-    collect_results,
+    collect_frames,
+    find_candidates,
     find_runs,
     losses_of,
     make_engine,
@@ -51,10 +52,15 @@ from protein_robust.tracking import (
     check_store,
     log_summary,
     prepare,
+    register_models,
     resolve_uri,
     save_view,
     study_links,
 )
+from protein_robust.tracking.source import source_tags
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DATA = "data"
 """In a study's folder: the data card, figures of data and noise."""
@@ -78,8 +84,15 @@ def run_study(parsed: argparse.Namespace) -> int:
                 # Where the store takes no more, the others wait too; the same command goes on.
                 all(track_done(run, experiment) for run in runs if run.is_done)
             if len(failures) < len(runs):
-                _conclude(study, experiment)
+                _conclude(study, experiment, _command(parsed))
     return 0 if all_done else 1
+
+
+def _command(parsed: argparse.Namespace) -> str:
+    """What gives the same numbers again."""
+    overrides = [part for entry in parsed.overrides for part in ("--set", entry)]
+    words = ["python", "-m", "protein_robust.pipeline", "run", str(parsed.study), *overrides]
+    return shlex.join(words)
 
 
 def train_study(parsed: argparse.Namespace) -> int:
@@ -217,19 +230,38 @@ def _carry_out(
         )
 
 
-def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
-    """Tables and figures of a study: printed, on disk, in MLflow."""
+def _conclude(study: StudyConfig, experiment: Experiment | None, command: str) -> None:
+    """Tables, figures and page of a study: printed, on disk, in MLflow."""
     runs = find_runs([study.folder])
-    results, history = collect_results(runs), collect_history(runs)
-    subject = study.name
-    if read_manifest(study.dataset_folder)["is_synthetic"]:
-        subject += " (synthetic data)"
-    tables = write_tables(results, study.folder, subject=subject)
-    figures = write_figures(results, history, study.folder / "figures", losses=losses_of(runs))
-    print_tables(results, subject)
-    output.print(f"tables and figures: {study.folder}", markup=False, soft_wrap=True)
-    if experiment is None:
-        return
+    frames = collect_frames(runs, np.random.default_rng(0))
+    manifest = read_manifest(study.dataset_folder)
+    facts = StudyFacts(
+        name=study.name,
+        description=study.description,
+        is_synthetic=manifest["is_synthetic"],
+        digest=manifest["digest"],
+        data=describe(manifest),
+        command=command,
+        commit=source_tags().get("mlflow.source.git.commit", ""),
+    )
+    for old in (study.folder / FIGURES).glob("*.[ps][nv]g"):
+        old.unlink()  # other runs may have had other figures
+    written = write_study(frames, study.folder, facts=facts, losses=losses_of(runs))
+    print_tables(frames, facts.subject)
+    page = study.folder / "report.html"
+    output.print(f"tables and figures: {study.folder}, {page}", markup=False, soft_wrap=True)
+    if experiment is not None:
+        _track(study, experiment, runs, frames.results, written)
+
+
+def _track(
+    study: StudyConfig,
+    experiment: Experiment,
+    runs: Sequence[PlannedRun],
+    results: pd.DataFrame,
+    written: Sequence[Path],
+) -> None:
+    """Put the outcome in MLflow: the summary, and the best two networks as a registered model."""
     data = study.folder / DATA
     for old in data.glob("*_*.[ps][nv]g"):
         old.unlink()  # other data may have had other figures
@@ -237,14 +269,19 @@ def _conclude(study: StudyConfig, experiment: Experiment | None) -> None:
     noises = {run.noise: run.noise_folder for run in reversed(runs)}  # those of the first seed
     write_noise_figures(dict(reversed(noises.items())), study.dataset_folder, data)
     replace_file(data / CARD, lambda to: shutil.copyfile(study.dataset_folder / CARD, to))
+    figures = [path for path in written if path.suffix == ".png"]
+    files = [path for path in written if path.suffix not in (".png", ".svg")]
     summary_id = log_summary(
         experiment,
         study.name,
         tables=flat_tables(results),
-        figures=[path for path in figures if path.suffix == ".png"],
-        files=[*tables, study.folder / "study.yaml", data],
+        figures=figures,
+        files=[*files, study.folder / "study.yaml", data],
         note=study.description or None,
     )
+    aliases = register_models(experiment, study.name, find_candidates(runs))
+    for alias, version in aliases.items():
+        output.print(f"model: models:/{study.name}@{alias} is version {version}", markup=False)
     _say_links(experiment, study.name, summary_id)
 
 

@@ -2,9 +2,11 @@
 
 from protein_robust.study.baseline import PlannedBaseline, carry_out_baseline, plan_baselines
 from protein_robust.study.baseline_results import track_baseline
+from protein_robust.study.candidates import find_candidates
 from protein_robust.study.data import load_data
 from protein_robust.study.engines import Engine, Failure, make_engine, run_all
 from protein_robust.study.evaluating import evaluate_run, mark_done
+from protein_robust.study.frames import collect_frames
 from protein_robust.study.noise import prepare_noise
 from protein_robust.study.objective import check_teachers, losses_of
 from protein_robust.study.one_run import RunReport, track_done
@@ -33,11 +35,13 @@ __all__ = [
     "RunReport",
     "carry_out_baseline",
     "check_teachers",
+    "collect_frames",
     "collect_history",
     "collect_predictions",
     "collect_results",
     "collect_tables",
     "evaluate_run",
+    "find_candidates",
     "find_runs",
     "load_data",
     "losses_of",
