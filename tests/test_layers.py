@@ -26,12 +26,12 @@ FLOORS = {
     "baselines": 4,
     "config": 5,
     "classifier": 5,
-    "tracking": 5,
+    "tracking": 6,
     "report": 5,
-    "study": 6,
-    "console": 7,
-    "commands": 8,
-    "pipeline": 9,
+    "study": 7,
+    "console": 8,
+    "commands": 9,
+    "pipeline": 10,
 }
 
 HOMES = {

@@ -73,7 +73,7 @@ def export_model(parsed: argparse.Namespace) -> int:
 def _find(model: str) -> Path:
     """The folder of a model on this machine; MLflow's are fetched."""
     if model.startswith(("models:/", "runs:/")):
-        from protein_robust.tracking.models import fetch_model
+        from protein_robust.tracking import fetch_model
 
         return Path(fetch_model(model))
     return find_model(Path(model))

@@ -3,6 +3,8 @@
 MLflow is imported inside functions only, so importing this package is quick and works without it.
 """
 
+from protein_robust.tracking.fetching import fetch_model
+from protein_robust.tracking.models import Candidate, register_models
 from protein_robust.tracking.runs import TrainingRun, is_recorded, send_rest, start_run
 from protein_robust.tracking.server import LOCAL_PAGES, list_studies, serve_ui, study_links
 from protein_robust.tracking.stores import Experiment, check_store, prepare, resolve_uri
@@ -11,13 +13,16 @@ from protein_robust.tracking.views import save_view
 
 __all__ = [
     "LOCAL_PAGES",
+    "Candidate",
     "Experiment",
     "TrainingRun",
     "check_store",
+    "fetch_model",
     "is_recorded",
     "list_studies",
     "log_summary",
     "prepare",
+    "register_models",
     "resolve_uri",
     "save_view",
     "send_rest",

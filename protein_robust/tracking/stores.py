@@ -32,6 +32,8 @@ REACH_SECONDS = 3.0
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A model's requirements are ours, whatever project the current folder may be of.
+    "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # MLflow's own defaults (7 retries, 120 s each) hide for minutes that a server is gone.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

@@ -45,9 +45,7 @@ def table_content(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {"columns": columns, "data": [list(row) for row in zip(*cells, strict=True)]}
 
 
-def put_table(
-    client: MlflowClient, run_id: str, name: str, cells: Mapping[str, list[Any]]
-) -> None:
+def put_table(client: MlflowClient, run_id: str, name: str, cells: Mapping[str, list[Any]]) -> None:
     """Put a table into a run, in place of one with the same name; raises what the store raises.
 
     Args:
