@@ -1,8 +1,8 @@
 """What it costs to measure a network on a test set the size of Pfam's, past its forward passes.
 
 Random sequences with lengths like Pfam's and a network of random weights with a head for 17,929
-families: the numbers mean nothing, their cost is that of real ones. In one process: ``forward`` runs
-the network over the test set and keeps nothing; ``temperature`` collects the scores of some
+families: the numbers mean nothing, their cost is that of real ones. In one process: ``forward``
+runs the network over the test set and keeps nothing; ``temperature`` collects the scores of some
 validation sequences and fits T; ``measured`` runs it over the test set and keeps what evaluation
 keeps at two temperatures; ``metrics`` and ``groups`` are what is read off that, with intervals.
 """
