@@ -32,7 +32,8 @@ class RunData:
         noise: labels of the training split, before and after.
         added: rows of the other parts of the data set that are in train, by part, after its own.
         crops: the fixed ones of each kind of evaluation data: ``train``, ``valid``, ``test``, and,
-            where sequences are cropped, ``test_whole``: the test sequences as they are.
+            where sequences are cropped, ``train_whole``, ``valid_whole`` and ``test_whole``: the
+            sequences as they are.
         crop_rule: from which training draws.
         families: accession of each class.
         device: where the arrays are.
@@ -120,8 +121,9 @@ def load_data(run: PlannedRun) -> RunData:
     rule = CropRule(**run.inputs["noise"]["crop"])
     crops = {split: noise.crops[split] for split in SPLITS if split in noise.crops}
     if rule.kind != "none":
-        whole = draw_crops(datasets["test"].lengths, rule=CropRule(), rng=np.random.default_rng(0))
-        crops["test_whole"] = whole
+        for split in SPLITS:
+            lengths, rng = datasets[split].lengths, np.random.default_rng(0)
+            crops[f"{split}_whole"] = draw_crops(lengths, rule=CropRule(), rng=rng)
     return RunData(datasets, clean_label, noise.labels, noise.added, crops, rule, families, device)
 
 

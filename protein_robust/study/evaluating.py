@@ -47,8 +47,8 @@ def evaluate_run(run: PlannedRun, data: RunData) -> Metrics:
         data: what it reads.
 
     Returns:
-        Values by network (``final``, ``best``), data (``train``, ``valid``, ``test``,
-        ``test_whole``) and metric.
+        Values by network (``final``, ``best``), data (``train``, ``valid``, ``test``, and each
+        with ``_whole`` where sequences are cropped) and metric.
 
     Raises:
         InputError: if there is no checkpoint.

@@ -205,12 +205,14 @@ def _log_outcome(run: PlannedRun, metrics: Metrics, tracked: TrainingRun) -> Non
     """The values that a run has once, and its files.
 
     A list of hundreds is read by nobody: of the best network only what the talk's table and the
-    details show are values, and the ends of intervals are not; the tables have everything.
+    details show are values, and the ends of intervals and whole sequences of other data than test
+    are not; the tables have everything.
     """
     values = {
         f"{network}/{kind}_{name}": value
         for network in ("final", "best")
         for kind, summary in metrics.get(network, {}).items()
+        if kind not in ("train_whole", "valid_whole")
         for name, value in summary.items()
         if value is not None
         and (name in OF_BEST or (network == "final" and not name.endswith(("_low", "_high"))))

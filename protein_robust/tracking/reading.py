@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-DATA = ("test_whole", "train", "valid", "test")
+DATA = ("train_whole", "valid_whole", "test_whole", "train", "valid", "test")
 """Kinds of data that a metric may be of, the longer names first."""
 NETWORKS = ("final", "best")
 ORDER = "results.parquet"
