@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pandas as pd
 import pytest
@@ -23,6 +24,8 @@ from protein_robust.report import flat_tables
 from protein_robust.tracking import (
     Experiment,
     TrainingRun,
+    colour_runs,
+    find_run_ids,
     is_recorded,
     list_studies,
     log_summary,
@@ -35,7 +38,7 @@ from protein_robust.tracking import (
     study_links,
 )
 from protein_robust.tracking.data import MAX_NOTE, log_data_card
-from protein_robust.tracking.outbox import Outbox
+from protein_robust.tracking.outbox import Outbox, Sent
 from protein_robust.tracking.server import data_link
 from protein_robust.tracking.source import source_tags
 from protein_robust.tracking.stores import connect
@@ -645,6 +648,36 @@ class TestViews:
         assert client.get_experiment(experiment.experiment_id).tags[key] == "mine"
 
     @pytest.mark.slow
+    def test_colours_are_those_given_unless_one_was_chosen_by_hand(
+        self, experiment: Experiment, tmp_path: Path
+    ) -> None:
+        folders = [tmp_path / name for name in "ab"]
+        for folder in folders:
+            folder.mkdir()
+            open_run(experiment, folder).finish()
+        first, second = find_run_ids(experiment, folders)
+        client = connect(experiment.uri)
+        client.set_tag(first, "mlflow.runColor", "#000000")
+        colour_runs(experiment, {first: "#D55E00", second: "#009E73"})
+        tags = [client.get_run(run_id).data.tags["mlflow.runColor"] for run_id in (first, second)]
+        assert tags == ["#000000", "#009E73"]
+
+    @pytest.mark.slow
+    def test_run_without_colour_is_a_warning(
+        self, experiment: Experiment, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        colour_runs(experiment, {"nobody": "#009E73"})
+        assert caplog.messages == ["runs have MLflow's own colours: Run with id=nobody not found"]
+
+    def test_runs_that_the_store_does_not_have_have_no_identifier(self, tmp_path: Path) -> None:
+        there = Experiment("sqlite:////there.db", "1")
+        for name, place in (("a", there), ("b", Experiment("sqlite:////elsewhere.db", "1"))):
+            (tmp_path / name).mkdir()
+            sent = Sent(place.uri, place.experiment_id, f"id-{name}", 3)
+            Outbox(tmp_path / name).write_sent(sent)
+        assert find_run_ids(there, [tmp_path / name for name in "abc"]) == ["id-a"]
+
+    @pytest.mark.slow
     def test_failure_is_a_warning(
         self, experiment: Experiment, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -659,6 +692,8 @@ class TestPages:
         view = f"{page}?workflowType=machine_learning&viewStateShareKey={view_key('demo')}"
         assert links["charts"] == f"{view}&compareRunsMode=CHART"
         assert links["runs"] == view
+        assert links["tables"] == f"{view}&compareRunsMode=ARTIFACT"
+        assert links["report"].startswith(f"{page}/abc/artifacts/report.html")
         assert links["table"].startswith(f"{page}/abc/artifacts/table.html")
         assert links["figures"].startswith(f"{page}/abc/artifacts/method_comparison.png")
         assert links["data"].startswith(f"{page}/abc/artifacts/data/data_card.md")
@@ -668,8 +703,26 @@ class TestPages:
         page = "http://127.0.0.1:1/#/experiments/3/runs/abc/artifacts/data_card.md"
         assert link == f"{page}?workflowType=machine_learning"
 
-    def test_links_without_a_summary_are_two(self) -> None:
-        assert list(study_links("3", "demo")) == ["charts", "runs"]
+    def test_links_without_a_summary_are_those_of_the_view(self) -> None:
+        assert list(study_links("3", "demo")) == ["charts", "tables", "runs"]
+
+    def test_runs_come_first_where_they_are_compared(self) -> None:
+        link = study_links("3", "demo", run_ids=["a", "b"])["compare"]
+        page, _, query = link.partition("/#/compare-runs?")
+        assert page == "http://127.0.0.1:5000"
+        # MLflow 3.17 fails where another parameter stands before the runs.
+        assert parse_qsl(query) == [
+            ("runs", '["a", "b"]'),
+            ("experiments", '["3"]'),
+            ("workflowType", "machine_learning"),
+        ]
+
+    def test_one_run_is_not_compared(self) -> None:
+        assert "compare" not in study_links("3", "demo", run_ids=["a"])
+
+    def test_link_of_a_model_leads_to_the_registry(self) -> None:
+        link = study_links("3", "demo", model="demo")["model"]
+        assert link == "http://127.0.0.1:5000/#/models/demo?workflowType=machine_learning"
 
     @pytest.mark.slow
     def test_studies_of_a_store_are_found(self, experiment: Experiment, tmp_path: Path) -> None:

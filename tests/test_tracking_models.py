@@ -83,7 +83,13 @@ def make_candidate(
     with start_run(experiment, "CE", params=params, tags={"study": "demo"}, folder=folder) as run:
         run.log_epoch(1, {"test/accuracy": 0.25})
         run.log_metrics({"final/valid_accuracy": accuracy, "best/valid_accuracy": 1.0})
-    return Candidate(folder, accuracy, {"run_key": f"key-{seed}", "loss": "CE"}, SEQUENCES[:2])
+    return Candidate(
+        folder,
+        f"CE | seed {seed}",
+        accuracy,
+        {"run_key": f"key-{seed}", "loss": "CE"},
+        SEQUENCES[:2],
+    )
 
 
 def aliases(experiment: Experiment) -> dict[str, str]:
@@ -132,6 +138,7 @@ class TestRegistering:
         assert {"loss": "CE", "study": "demo", "validation_accuracy": "0.9000"}.items() <= (
             champion.tags.items()
         )
+        assert champion.description == "CE | seed 2"
         assert not (tmp_path / "of-the-process.db").exists()
 
     def test_repeating_it_makes_nothing_new(self, experiment: Experiment, tmp_path: Path) -> None:

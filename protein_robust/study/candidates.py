@@ -34,16 +34,16 @@ def find_candidates(runs: Iterable[PlannedRun]) -> list[Candidate]:
         dataset = str(run.dataset_folder)
         if dataset not in examples:
             examples[dataset] = _example(run)
-        candidates.append(Candidate(run.folder, accuracy, _tags(run), examples[dataset]))
+        candidates.append(Candidate(run.folder, run.title, accuracy, _tags(run), examples[dataset]))
     return candidates
 
 
 def _tags(run: PlannedRun) -> dict[str, str]:
     return {
-        "run_key": run.key,
         "loss": run.loss_label,
         "noise": run.noise,
         "seed": str(run.seed),
+        "run_key": run.key,
         "dataset_digest": str(run.inputs["dataset_digest"]),
     }
 

@@ -5,11 +5,17 @@ MLflow is imported inside functions only, so importing this package is quick and
 
 from protein_robust.tracking.fetching import fetch_model
 from protein_robust.tracking.models import Candidate, register_models
-from protein_robust.tracking.runs import TrainingRun, is_recorded, send_rest, start_run
+from protein_robust.tracking.runs import (
+    TrainingRun,
+    find_run_ids,
+    is_recorded,
+    send_rest,
+    start_run,
+)
 from protein_robust.tracking.server import LOCAL_PAGES, list_studies, serve_ui, study_links
 from protein_robust.tracking.stores import Experiment, check_store, prepare, resolve_uri
 from protein_robust.tracking.summary import log_summary
-from protein_robust.tracking.views import save_view
+from protein_robust.tracking.views import colour_runs, save_view
 
 __all__ = [
     "LOCAL_PAGES",
@@ -17,7 +23,9 @@ __all__ = [
     "Experiment",
     "TrainingRun",
     "check_store",
+    "colour_runs",
     "fetch_model",
+    "find_run_ids",
     "is_recorded",
     "list_studies",
     "log_summary",

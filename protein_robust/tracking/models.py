@@ -51,12 +51,14 @@ class Candidate:
 
     Attributes:
         folder: of the run; its ``model/`` is the classifier.
+        title: what the run is called.
         validation_accuracy: of its final network, by which the best is chosen.
         tags: what the version is tagged with, such as the run's key, loss, noise and seed.
         example: some sequences that show what the model takes.
     """
 
     folder: Path
+    title: str
     validation_accuracy: float
     tags: Mapping[str, str]
     example: Sequence[str]
@@ -135,9 +137,9 @@ def _add_version(
     if run_id is None:
         raise ValueError(f"the run in {candidate.folder} is not there yet")
     tags = {
+        "validation_accuracy": f"{candidate.validation_accuracy:.4f}",
         **candidate.tags,
         "study": name,
-        "validation_accuracy": f"{candidate.validation_accuracy:.4f}",
         _DIGEST: _digest(candidate.folder),
     }
     model = client.create_logged_model(
@@ -156,7 +158,14 @@ def _add_version(
         _link(client, run_id, model.model_id, candidate.folder)
         # By its place: `models:/ID` would be looked up in the store of the process.
         source = model.artifact_location
-        made = client.create_model_version(name, source, run_id, tags=tags, model_id=model.model_id)
+        made = client.create_model_version(
+            name,
+            source,
+            run_id,
+            tags=tags,
+            description=candidate.title,
+            model_id=model.model_id,
+        )
     except BaseException:
         client.delete_logged_model(model.model_id)
         raise

@@ -198,5 +198,19 @@ def send_rest(experiment: Experiment, folder: Path) -> bool:
     return Sender(outbox, experiment).close()
 
 
+def find_run_ids(experiment: Experiment, folders: Iterable[Path]) -> list[str]:
+    """Give MLflow's identifiers of those runs that the store has, without asking it.
+
+    Args:
+        experiment: where `prepare` said.
+        folders: of the runs.
+
+    Returns:
+        The identifiers, in the order of the folders.
+    """
+    notes = (Outbox(folder).read_sent() for folder in folders)
+    return [note.run_id for note in notes if note and note.run_id and note.is_in(experiment)]
+
+
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {key: math.nan if math.isinf(value) else float(value) for key, value in metrics.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from protein_robust.errors import InputError
 from protein_robust.tracking.stores import connect, resolve_uri, sqlite_path
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where `serve_ui` listens if nothing else is said."""
+_KIND = "workflowType=machine_learning"
+"""Without it, MLflow's pages open for language models."""
 
 
 def study_links(
@@ -25,6 +30,8 @@ def study_links(
     study: str,
     *,
     summary_id: str | None = None,
+    run_ids: Sequence[str] = (),
+    model: str | None = None,
     pages: str = LOCAL_PAGES,
 ) -> dict[str, str]:
     """Give links to the pages of a study.
@@ -33,20 +40,37 @@ def study_links(
         experiment_id: MLflow's identifier.
         study: name that the runs are tagged with.
         summary_id: the run that `log_summary` made, if there is one.
+        run_ids: the trainings to compare, as `find_run_ids` gives them; a page of one compares
+            nothing.
+        model: name of the registered model, if there is one.
         pages: where the server that shows the store listens.
 
     Returns:
-        Addresses by name: ``charts`` and ``runs``, in the view that `save_view` saved; with a
-        summary also ``table``, ``figures`` and ``data``, its data card.
+        Addresses by name: ``charts``, ``tables`` and ``runs``, in the view that `save_view` saved;
+        ``compare``, parameters and values side by side; ``model``; with a summary also ``report``,
+        ``table``, ``figures`` and ``data``, its data card.
     """
-    experiment = f"{pages.rstrip('/')}/#/experiments/{experiment_id}"
-    page = f"{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view_key(study)}"
-    links = {"charts": f"{page}&compareRunsMode=CHART", "runs": page}
+    start = f"{pages.rstrip('/')}/#"
+    experiment = f"{start}/experiments/{experiment_id}"
+    page = f"{experiment}/runs?{_KIND}&viewStateShareKey={view_key(study)}"
+    modes = {"charts": "CHART", "tables": "ARTIFACT"}
+    links = {name: f"{page}&compareRunsMode={mode}" for name, mode in modes.items()}
+    links["runs"] = page
+    if len(run_ids) > 1:
+        runs, experiments = (quote(json.dumps(part)) for part in (list(run_ids), [experiment_id]))
+        # The page fails where another parameter is before the runs.
+        links["compare"] = f"{start}/compare-runs?runs={runs}&experiments={experiments}&{_KIND}"
+    if model is not None:
+        links["model"] = f"{start}/models/{quote(model)}?{_KIND}"
     if summary_id is not None:
+        files = {
+            "report": "report.html",
+            "table": "table.html",
+            "figures": "method_comparison.png",
+            "data": "data/data_card.md",
+        }
         summary = f"{experiment}/runs/{summary_id}/artifacts"
-        links["table"] = f"{summary}/table.html?workflowType=machine_learning"
-        links["figures"] = f"{summary}/method_comparison.png?workflowType=machine_learning"
-        links["data"] = f"{summary}/data/data_card.md?workflowType=machine_learning"
+        links |= {name: f"{summary}/{file}?{_KIND}" for name, file in files.items()}
     return links
 
 
@@ -62,7 +86,7 @@ def data_link(experiment_id: str, run_id: str, *, pages: str = LOCAL_PAGES) -> s
         The address.
     """
     run = f"{pages.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-    return f"{run}/artifacts/data_card.md?workflowType=machine_learning"
+    return f"{run}/artifacts/data_card.md?{_KIND}"
 
 
 def list_studies(uri: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 import zlib
+from collections.abc import Mapping
 
 from protein_robust.tracking.stores import Experiment, connect
 
@@ -27,14 +28,20 @@ CURVES = (
 """The talk's six panels."""
 BARS = (
     ("final/test_accuracy", "Test accuracy"),
+    ("final/valid_accuracy", "Validation accuracy"),
     ("final/test_entropy_confidence", "Test 1 - H(p)/H(u)"),
     ("final/test_max_probability", "Test max p"),
     ("final/test_expected_calibration_error", "Test calibration error"),
+    (
+        "final/test_calibrated_expected_calibration_error",
+        "Test calibration error after temperature scaling",
+    ),
 )
 """Of the final network, side by side."""
 COLUMNS = (*(key for key, _ in BARS), "final/train_wrong_fitting", "final/train_correction")
 """Values shown in the list of runs."""
 
+_COLOUR = "mlflow.runColor"
 _PREFIX = "mlflow.sharedViewState."
 _log = logging.getLogger(__name__)
 
@@ -64,6 +71,25 @@ def save_view(experiment: Experiment, study: str) -> None:
             client.set_experiment_tag(experiment.experiment_id, tag, value)
     except Exception as error:  # noqa: BLE001  a page that looks plainer must not stop a study
         _log.warning("the view of study %s is not saved in MLflow: %s", study, error)
+
+
+def colour_runs(experiment: Experiment, colours: Mapping[str, str]) -> None:
+    """Give runs their colours in MLflow's charts; a failure is a warning.
+
+    Left alone, MLflow draws from a few shades by the run's identifier, so that two methods may
+    look the same. A colour that is there already may have been chosen by hand, so it stays.
+
+    Args:
+        experiment: where the runs are.
+        colours: by MLflow's identifier of the run, such as ``#0072B2``.
+    """
+    try:
+        client = connect(experiment.uri)
+        for run_id, colour in colours.items():
+            if _COLOUR not in client.get_run(run_id).data.tags:
+                client.set_tag(run_id, _COLOUR, colour)
+    except Exception as error:  # noqa: BLE001  a page that looks plainer must not stop a study
+        _log.warning("runs have MLflow's own colours: %s", error)
 
 
 def training_filter(study: str) -> str:
