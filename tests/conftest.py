@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,10 @@ import torch
 from protein_robust.classifier import Classifier, Families, Threshold
 from protein_robust.evaluation.centroids import Centroids
 from protein_robust.models import ProtCNN, ProtCNNConfig
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 MOTIFS = {"PF1": "WWHCKD", "PF2": "GGPYEF", "PF3": "MNQRST"}
 
