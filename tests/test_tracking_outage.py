@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import random
 import shutil
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 import pytest
 
 from protein_robust.pipeline import main
@@ -192,6 +194,7 @@ class TestServer:
             server.kill()
             slowest = max(slowest, log_epochs(run, range(31, 61)))
             run.log_files([folder / "outbox.jsonl"])
+            run.log_table("by_length", pd.DataFrame({"length": ["1-50"], "accuracy": [0.5]}))
             wait_until(lambda: caplog.messages != [])
             server.start()
             slowest = max(slowest, log_epochs(run, range(61, 91)))
@@ -206,7 +209,8 @@ class TestServer:
             assert points(experiment, run_id, key) == expected
         client = connect(experiment.uri)
         assert client.get_run(run_id).info.status == "FINISHED"
-        assert [file.path for file in client.list_artifacts(run_id)] == ["outbox.jsonl"]
+        files = [file.path for file in client.list_artifacts(run_id)]
+        assert files == ["by_length.json", "outbox.jsonl"]
         lost, back = caplog.messages
         assert lost.startswith("tracking waits: ")
         assert lost.endswith(f"; {folder}/outbox.jsonl keeps what is left")
@@ -281,6 +285,7 @@ class TestServer:
                     for epoch in range(1, 11):
                         log_epochs(run, range(epoch, epoch + 1))
                         time.sleep(0.05)
+                    run.log_table("by_length", pd.DataFrame({"length": ["1-50"]}))
             finally:
                 proxy.shutdown()
         assert caplog.messages != []
@@ -288,7 +293,10 @@ class TestServer:
         assert len(found) >= 1  # made twice, since the first answer was lost
         assert points(experiment, only_run(experiment)) == logged(folder)
         assert len(logged(folder)) == 10
-        assert connect(server.uri).get_run(run.run_id).info.status == "FINISHED"
+        finished = connect(server.uri).get_run(run.run_id)
+        assert finished.info.status == "FINISHED"
+        tables = json.loads(finished.data.tags["mlflow.loggedArtifacts"])
+        assert tables == [{"path": "by_length.json", "type": "table"}]
 
 
 class TestSilence:
