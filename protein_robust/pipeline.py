@@ -218,7 +218,8 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="a trained run again: predictions.parquet, metrics.json",
-        description="Evaluate the last and the best-validation network of trained runs.",
+        description="Evaluate the last and the best-validation network of trained runs, and write "
+        "the classifier for `predict`. MLflow hears of it with the next `run` of the study.",
     )
     parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run")
     parser.set_defaults(action=("results", "evaluate_runs"))

@@ -49,8 +49,12 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensors], content: Mapping[
         whole = {"kind": "classifier", "schema_version": SCHEMA_VERSION, **content, "files": files}
         text = json.dumps({**whole, "sha256": _digest(whole)}, allow_nan=False)
         (partial / CONTENT_FILE).write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        old = folder.with_name(f".old-{folder.name}")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)  # at every moment one of the two is whole
         partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise InputError("a folder to write", error.strerror or str(error), path=folder) from error
     finally:

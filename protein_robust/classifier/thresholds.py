@@ -18,9 +18,10 @@ TOLERATED_ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which confidence on the error of what is accepted was at most the tolerated one.
+    """From which confidence on the error of what is accepted is at most the tolerated one.
 
-    Measured on validation data. Infinity: no threshold keeps it, so nothing is accepted.
+    Read off validation data, as `protein_robust.evaluation.coverage.RiskCoverage.threshold_for`
+    says. Infinity: none keeps it, or there are too few data to tell, so nothing is accepted.
 
     Attributes:
         tolerated_error: fraction of wrong ones among the accepted, in [0, 1].

@@ -42,14 +42,15 @@ def predict_fasta(parsed: argparse.Namespace) -> int:
     classifier = _load(parsed)
     criteria = make_criteria(classifier, parsed.tolerated_error, parsed.unknown_level)
     bad, tally = BadRecords(parsed.on_bad_record), Tally()
-    # Beside the output, where there is room for as much.
-    with tempfile.TemporaryFile(dir=None if target is None else target.parent) as file:
-        _classify(classifier, parsed.fasta, criteria, file=file, tally=tally, bad=bad)
-        rows = completed_rows(file, tally, model=classifier.name, day=parsed.date or date.today())
-        if target is not None:
-            write_file(target, rows)
-        else:
-            _to_stdout(rows)
+    try:
+        # Beside the output, where there is room for as much.
+        with tempfile.TemporaryFile(dir=None if target is None else target.parent) as file:
+            _classify(classifier, parsed.fasta, criteria, file=file, tally=tally, bad=bad)
+            day = parsed.date or date.today()
+            _write(target, completed_rows(file, tally, model=classifier.name, day=day))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError("room for the answers, here and beside the output", reason) from error
     _say(tally, bad, seconds=time.perf_counter() - started)
     return 0
 
@@ -120,8 +121,11 @@ def _classify(
             progress(num_done, min(num_read, total), total)
 
 
-def _to_stdout(rows: Iterator[pa.Table]) -> None:
-    """Write as much as somebody reads."""
+def _write(target: Path | None, rows: Iterator[pa.Table]) -> None:
+    """Write to a file, or to standard output as much as somebody reads."""
+    if target is not None:
+        write_file(target, rows)
+        return
     try:
         write_tsv(sys.stdout.buffer, rows)
         sys.stdout.buffer.flush()

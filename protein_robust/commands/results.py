@@ -29,6 +29,7 @@ from protein_robust.study import (
     mark_done,
     read_run,
 )
+from protein_robust.tracking import reopen
 
 
 def evaluate_runs(parsed: argparse.Namespace) -> int:
@@ -36,6 +37,7 @@ def evaluate_runs(parsed: argparse.Namespace) -> int:
     for folder in parsed.run:
         run = read_run(folder)
         metrics = evaluate_run(run, load_data(run))
+        reopen(run.folder)
         if not mark_done(run):
             errors.print(f"{folder}: its training is not at its end yet", markup=False)
         output.print(f"{folder}:", markup=False, soft_wrap=True)

@@ -43,6 +43,7 @@ from protein_robust.study import (
     prepare_noise,
     run_all,
     select_runs,
+    show_runs,
     track_done,
     write_index,
 )
@@ -282,14 +283,19 @@ def _track(
     aliases = register_models(experiment, study.name, find_candidates(runs))
     for alias, version in aliases.items():
         output.print(f"model: models:/{study.name}@{alias} is version {version}", markup=False)
-    _say_links(experiment, study.name, summary_id)
+    links = {
+        "summary_id": summary_id,
+        "run_ids": show_runs(experiment, runs),
+        "model": study.name if aliases else None,
+    }
+    _say_links(experiment, study.name, links)
 
 
-def _say_links(experiment: Experiment, study: str, summary_id: str | None) -> None:
+def _say_links(experiment: Experiment, study: str, shown: Mapping[str, Any]) -> None:
     """Where to look; a store of this machine needs its pages started first."""
     is_server = experiment.uri.startswith("http")
     output.print("MLflow:" if is_server else "MLflow: `make ui` (Ctrl-C ends it), then")
     pages = experiment.uri if is_server else LOCAL_PAGES
-    links = study_links(experiment.experiment_id, study, summary_id=summary_id, pages=pages)
+    links = study_links(experiment.experiment_id, study, pages=pages, **shown)
     for name, link in links.items():
         output.print(f"  {name}: {link}", markup=False, soft_wrap=True)

@@ -18,11 +18,13 @@ class RiskCoverage:
             the confidence is at least this.
         coverage: share of the examples that are answered, rising to 1, shape (M,), float64.
         risk: share of wrong answers among these, shape (M,), float64.
+        num_examples: N, of which coverage is a share.
     """
 
     threshold: NDArray[np.float64]
     coverage: NDArray[np.float64]
     risk: NDArray[np.float64]
+    num_examples: int
 
     @property
     def area(self) -> float:
@@ -40,15 +42,26 @@ class RiskCoverage:
         return float(np.average(self.risk, weights=np.diff(self.coverage, prepend=0.0)))
 
     def threshold_for(self, tolerated_error: float) -> float:
-        """Find the threshold that answers the most, with at most so many errors among the answers.
+        """Find the threshold that answers the most, with at most so many errors to be expected.
+
+        The best threshold that some examples show is too good for others: with n answers and k
+        errors among them, (k + 1) / (n + 1) must be tolerated, as if the next answer were wrong.
+        So an error of 1 % needs 99 answers without any.
 
         Args:
             tolerated_error: share of wrong answers, in [0, 1].
 
         Returns:
             The threshold; NaN where there is none.
+
+        References:
+            Angelopoulos et al., "Conformal Risk Control", ICLR 2024, eq. 4; there the loss falls
+            with the threshold, which the error among the answers need not do, so that their
+            guarantee is not one here.
         """
-        fitting = np.flatnonzero(self.risk <= tolerated_error)
+        answered = np.rint(self.coverage * self.num_examples)
+        expected = (self.risk * answered + 1) / (answered + 1)
+        fitting = np.flatnonzero(expected <= tolerated_error)
         return float(self.threshold[fitting[-1]]) if len(fitting) else math.nan
 
     def thinned(self, max_points: int = 200) -> RiskCoverage:
@@ -57,7 +70,9 @@ class RiskCoverage:
             return self
         wanted = np.linspace(self.coverage[0], 1, max_points)
         kept = np.unique(np.searchsorted(self.coverage, wanted).clip(0, len(self.risk) - 1))
-        return RiskCoverage(self.threshold[kept], self.coverage[kept], self.risk[kept])
+        return RiskCoverage(
+            self.threshold[kept], self.coverage[kept], self.risk[kept], self.num_examples
+        )
 
 
 def risk_coverage(confidence: NDArray[np.float64], is_correct: NDArray[np.bool_]) -> RiskCoverage:
@@ -83,4 +98,5 @@ def risk_coverage(confidence: NDArray[np.float64], is_correct: NDArray[np.bool_]
     answered = np.cumsum(np.bincount(group, minlength=len(threshold)))
     wrong = np.cumsum(np.bincount(group[~is_correct], minlength=len(threshold)))
     size = max(len(confidence), 1)
-    return RiskCoverage(-threshold, answered / size, wrong / np.maximum(answered, 1))
+    risk = wrong / np.maximum(answered, 1)
+    return RiskCoverage(-threshold, answered / size, risk, len(confidence))

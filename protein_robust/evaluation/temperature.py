@@ -18,7 +18,7 @@ from protein_robust.models import Precision
 
 LOWEST = 1 / 64
 HIGHEST = 64.0
-"""Between these T is sought. Where every label has the highest score, the lowest T is best."""
+"""Between these T is sought."""
 
 MAX_LOGITS = 2**25
 """As many logits as a fit holds: a quarter of a gigabyte in float64."""
@@ -72,6 +72,10 @@ def fit_temperature(logits: NDArray[np.float64], label: NDArray[np.int64]) -> fl
     The mean negative log likelihood is convex in :math:`\beta = 1 / T`, with the derivative
     :math:`E[\sum_j p_j z_j - z_y]`; its zero is found by Newton steps inside a shrinking interval.
 
+    Where every label has the highest score the optimum is 0, at which every answer is certain. Then
+    each label counts as 1 - 1/(N + 1) of its class and 1/(N + 1) of all classes alike, as if one
+    more example knew nothing.
+
     Args:
         logits: z, shape (N, K), floating.
         label: classes, shape (N,), int64.
@@ -83,7 +87,9 @@ def fit_temperature(logits: NDArray[np.float64], label: NDArray[np.int64]) -> fl
         ValueError: if the numbers of logits and labels differ.
 
     References:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2. The added
+        example is a deviation; its idea is that of Platt, "Probabilistic Outputs for Support Vector
+        Machines", 1999, section 2.2.
 
     Example:
         >>> logits = np.log([[0.8, 0.2]] * 5)
@@ -98,6 +104,10 @@ def fit_temperature(logits: NDArray[np.float64], label: NDArray[np.int64]) -> fl
     z = z - z.amax(dim=1, keepdim=True)
     of_label = z.gather(1, torch.from_numpy(label)[:, None])[:, 0]
     low, high = 1 / HIGHEST, 1 / LOWEST
+    if _slope(z, of_label, high)[0] <= 0:
+        # As far as these examples tell, nothing is ever wrong. One that knows nothing is added.
+        share = 1 / (len(z) + 1)
+        of_label = (1 - share) * of_label + share * z.mean(dim=1)
     if _slope(z, of_label, low)[0] >= 0:
         return 1 / low
     if _slope(z, of_label, high)[0] <= 0:

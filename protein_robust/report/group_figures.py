@@ -23,7 +23,7 @@ STACKED_FROM = 8
 """With more losses than this the panels stand one below the other."""
 _PANELS = (
     ("family_size", "By size of the family", "training sequences of the family"),
-    ("length", "By length", "residues of the sequence"),
+    ("length", "By length", "residues that the network sees"),
     ("kept_fraction", "By kept part", "share of the sequence that the crop keeps"),
 )
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MEASURED = (
     ("accuracy", "Accuracy", "test accuracy"),
     ("expected_calibration_error", "Calibration error (lower is better)", "ECE, 15 bins"),
-    ("entropy_confidence", "Confidence", "mean 1 - H(p)/H(u)"),
-    ("max_probability", "Confidence", "mean max p"),
+    ("entropy_confidence", "Confidence by entropy", "mean 1 - H(p)/H(u)"),
+    ("max_probability", "Confidence by largest probability", "mean max p"),
 )
 """What is drawn: metric, title of its panel, name of its axis."""
 
@@ -120,7 +120,7 @@ def _draw_panels(frame: pd.DataFrame, x: str, styles: Styles, *, notes: Sequence
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.set_xticks(sorted(frame[x].unique()))
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])  # room for the marks at the top
     for axis in axes[len(panels) :]:
         axis.remove()
     num_seeds = int(frame["seed"].nunique())

@@ -10,6 +10,7 @@ from protein_robust.study.frames import collect_frames
 from protein_robust.study.noise import prepare_noise
 from protein_robust.study.objective import check_teachers, losses_of
 from protein_robust.study.one_run import RunReport, track_done
+from protein_robust.study.pages import show_runs
 from protein_robust.study.plan import (
     PlannedRun,
     plan_runs,
@@ -54,6 +55,7 @@ __all__ = [
     "read_run",
     "run_all",
     "select_runs",
+    "show_runs",
     "track_baseline",
     "track_done",
     "train_run",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from protein_robust import ranks
@@ -33,6 +37,17 @@ from protein_robust.training import load_weights, read_checkpoint
 CHECKPOINTS = {"final": "last", "best": "best"}
 """The networks that are evaluated, and the checkpoint that holds each."""
 
+NAMES = (
+    "checkpoint",
+    "data",
+    "sequence_name",
+    "label",
+    "clean_label",
+    "prediction",
+    "second_prediction",
+)
+"""Columns of `predictions.parquet` that hold text."""
+
 Metrics = dict[str, dict[str, dict[str, float]]]
 
 
@@ -53,33 +68,50 @@ def evaluate_run(run: PlannedRun, data: RunData) -> Metrics:
     Raises:
         InputError: if there is no checkpoint.
     """
+    if ranks.rank() == 0:
+        # Until everything is new: a run that was done before must not seem so with half of it.
+        (run.folder / "done.json").unlink(missing_ok=True)
     model = make_model(run, data)
-    metrics: Metrics = {}
-    predictions: list[pd.DataFrame] = []
-    tables: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    found = _Found()
     state: dict[str, Any] = {}
     for network, checkpoint in CHECKPOINTS.items():
         folder = run.folder / "checkpoints" / checkpoint
         if checkpoint == "best" and not folder.exists():
             continue  # no validation data, so no best network
         state = load_weights(folder, model)
-        temperature = find_temperature(run, data, model)
-        readings = _read_all(run, data, model, temperature)
-        metrics[network] = _measure_all(run, data, readings, temperature)
-        for kind, reading in readings.items():
-            predictions.append(_table(run, data, network, kind, reading))
-            for name, table in measure_tables(run, data, kind, reading).items():
-                table.insert(0, "data", kind)
-                table.insert(0, "checkpoint", network)
-                tables[name].append(table)
-        if network == "final":
-            for name, table in _of_final_network(run, data, model, temperature).items():
-                tables[name].append(table)
+        _evaluate_network(run, data, model, network=network, found=found)
     if ranks.rank() == 0:
-        _write(run, {"predictions": predictions}, "")
-        _write(run, tables, "evaluation")
-        write_json(run.folder / "metrics.json", {**metrics, "best_epoch": state["best_epoch"]})
-    return metrics
+        _write(run, found)
+        content = {**found.metrics, "best_epoch": state["best_epoch"]}
+        write_json(run.folder / "metrics.json", content)
+    return found.metrics
+
+
+@dataclass
+class _Found:
+    """What is found of a run's networks, one after the other."""
+
+    metrics: Metrics = field(default_factory=dict)
+    predictions: list[pa.Table] = field(default_factory=list)
+    tables: dict[str, list[pd.DataFrame]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _evaluate_network(
+    run: PlannedRun, data: RunData, model: ProtCNN, *, network: str, found: _Found
+) -> None:
+    """Evaluate one network on every kind of data, and add what is found."""
+    temperature = find_temperature(run, data, model)
+    readings = _read_all(run, data, model, temperature)
+    found.metrics[network] = _measure_all(run, data, readings, temperature)
+    for kind, reading in readings.items():
+        found.predictions.append(_table(run, data, network, kind, reading))
+        for name, table in measure_tables(run, data, kind, reading).items():
+            table.insert(0, "data", kind)
+            table.insert(0, "checkpoint", network)
+            found.tables[name].append(table)
+    if network == "final":
+        for name, table in _of_final_network(run, data, model, temperature).items():
+            found.tables[name].append(table)
 
 
 def mark_done(run: PlannedRun) -> bool:
@@ -135,17 +167,24 @@ def _of_final_network(
     return tables
 
 
-def _write(run: PlannedRun, tables: dict[str, list[pd.DataFrame]], folder: str) -> None:
-    """Write each table, its parts one below the other."""
-    (run.folder / folder).mkdir(exist_ok=True)
-    for name, parts in tables.items():
+def _write(run: PlannedRun, found: _Found) -> None:
+    """Write the predictions and each table of `evaluation/`, its parts one below the other."""
+    replace_file(run.folder / "predictions.parquet", partial(_write_parts, found.predictions))
+    folder = run.folder / "evaluation"
+    folder.mkdir(exist_ok=True)
+    for name, parts in found.tables.items():
         write = partial(pd.concat(parts, ignore_index=True).to_parquet, compression="zstd")
-        replace_file(run.folder / folder / f"{name}.parquet", write)
+        replace_file(folder / f"{name}.parquet", write)
 
 
-def _table(
-    run: PlannedRun, data: RunData, network: str, kind: str, reading: Reading
-) -> pd.DataFrame:
+def _write_parts(parts: list[pa.Table], path: Path) -> None:
+    """Write predictions part by part: of a million sequences they need no room twice."""
+    with pq.ParquetWriter(path, parts[0].schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part.cast(parts[0].schema))
+
+
+def _table(run: PlannedRun, data: RunData, network: str, kind: str, reading: Reading) -> pa.Table:
     """One row a prediction; families by accession, since a class number means nothing outside."""
     split = data.split_of(kind)
     family = np.array([*data.families, None], dtype=object)  # the last place is that of -1
@@ -153,7 +192,7 @@ def _table(
     clean = data.clean_label[split]
     names = read_split(run, split, data.added, columns=["sequence_name"])
     crops, said, scaled = data.crops[kind], reading.predictions, reading.calibrated
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "checkpoint": network,
             "data": kind,
@@ -176,6 +215,10 @@ def _table(
             "energy": said.energy,
         }
     )
+    types = {name: pa.string() for name in NAMES}  # also where all of them are missing
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = [column.with_type(types.get(column.name, column.type)) for column in table.schema]
+    return table.cast(pa.schema(columns))
 
 
 def _is_corrupted(data: RunData, split: str) -> pd.Series[bool] | NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from protein_robust.ingest import read_families
-from protein_robust.report.comparisons import PREDICTION_KEYS, compare_methods
+from protein_robust.report.comparisons import compare_methods
 from protein_robust.report.frames import StudyFrames
 from protein_robust.study.noise_rates import rate_groups
 from protein_robust.study.plan import PlannedRun
@@ -37,8 +37,7 @@ def collect_frames(runs: Sequence[PlannedRun], generator: np.random.Generator) -
         InputError: if runs of one noise, loss and seed are several, or runs that differ in more
             than their seed would be averaged.
     """
-    wanted = [*PREDICTION_KEYS, "clean_label", "prediction"]
-    predictions = collect_predictions(runs).filter(wanted)  # the rest is only needed once a run
+    predictions = collect_predictions(runs, columns=["clean_label", "prediction"])
     return StudyFrames(
         results=collect_results(runs),
         history=collect_history(runs),

@@ -103,7 +103,9 @@ def measure_tables(
     return {
         "groups": pd.concat(groups, ignore_index=True),
         "reliability": pd.concat(_diagrams(reading, label), ignore_index=True),
-        "risk_coverage": pd.DataFrame(vars(curve)),
+        "risk_coverage": pd.DataFrame(
+            {"threshold": curve.threshold, "coverage": curve.coverage, "risk": curve.risk}
+        ),
     }
 
 

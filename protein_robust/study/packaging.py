@@ -25,8 +25,8 @@ from protein_robust.study.plan import PlannedRun
 from protein_robust.study.unknown import run_centroids
 
 MAX_DECOYS = 10_000
-MIN_DECOYS = 1000
-"""Where there are fewer sequences, some are shuffled several times."""
+MIN_DECOYS = 4000
+"""Where there are fewer sequences, each is shuffled several times: for four bins of lengths."""
 
 DECOYS = 22
 """Stream of a run's seed: which sequences become decoys, and in which order their residues."""

@@ -47,7 +47,8 @@ def find_runs(folders: Sequence[Path]) -> list[PlannedRun]:
     runs = [read_run(place) for place in places]
     done = [run for run in runs if run.is_done]
     if not done:
-        raise InputError("finished runs", f"{len(runs)} unfinished ones", path=folders[0])
+        actual = f"{len(runs)} that are not trained, or not evaluated yet (`run` does both)"
+        raise InputError("finished runs", actual, path=folders[0])
     return done
 
 
@@ -119,12 +120,15 @@ def collect_tables(runs: Sequence[PlannedRun], name: str) -> pd.DataFrame:
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
-def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.DataFrame:
+def collect_predictions(
+    runs: Sequence[PlannedRun], data: str = "test", columns: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Put what the final networks, then baselines, say of one kind of data one below the other.
 
     Args:
         runs: finished runs.
         data: such as ``test``.
+        columns: of `predictions.parquet` that are wanted; None for all.
 
     Returns:
         Columns noise, loss, seed and those of `predictions.parquet`, with ``row``: the position
@@ -135,13 +139,16 @@ def collect_predictions(runs: Sequence[PlannedRun], data: str = "test") -> pd.Da
         InputError: as `collect_results`.
     """
     wanted = [("checkpoint", "==", "final"), ("data", "==", data)]
+    chosen = None if columns is None else list(columns)
     frames = []
     for run, noise in named_runs(runs):
         path = run.folder / "predictions.parquet"
-        frame = _with_names(pd.read_parquet(path, filters=wanted), run, noise)
+        frame = pd.read_parquet(path, filters=wanted, columns=chosen)
+        frame = _with_names(frame, run, noise)
         frames.append(frame.assign(row=range(len(frame))))
     for noise, label, seed, folder in find_baselines(named_runs(runs)):
-        frame = pd.read_parquet(folder / "predictions.parquet", filters=wanted)
+        path = folder / "predictions.parquet"
+        frame = pd.read_parquet(path, filters=wanted, columns=chosen)
         frame = _with_key(frame, noise, label, seed)
         frames.append(frame.assign(row=range(len(frame))))
     return pd.concat(frames, ignore_index=True)

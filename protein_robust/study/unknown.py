@@ -62,7 +62,8 @@ def measure_unknown(
     Kinds: ``held-out families`` and ``held-out clans`` (no class is of their clan), where the data
     set has any that the noise did not add to training, cropped by the rule of the run; and the
     ``shuffled`` and ``reversed`` test sequences, which get the crops of the test sequences, so that
-    lengths agree one by one.
+    lengths agree one by one. Where open-set noise has added some sequences of a held-out family,
+    its others count as unknown still, although the network has seen relatives of theirs.
 
     Args:
         run: the run.

@@ -9,6 +9,7 @@ from protein_robust.tracking.runs import (
     TrainingRun,
     find_run_ids,
     is_recorded,
+    reopen,
     send_rest,
     start_run,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "log_summary",
     "prepare",
     "register_models",
+    "reopen",
     "resolve_uri",
     "save_view",
     "send_rest",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 import uuid
@@ -68,7 +69,7 @@ class Outbox:
         self.token = uuid.uuid4().hex
         self.is_whole = False
         self._note = folder / "tracking.json"
-        self._points: set[tuple[int, str]] = set()
+        self._points: dict[tuple[int, str], float] = {}
         self._cut_torn_line()
         for entry, end in self.read(0):
             if not entry:
@@ -104,8 +105,12 @@ class Outbox:
         self._remember(entry)
 
     def append_points(self, values: Mapping[str, float], *, step: int) -> None:
-        """Add the values that it does not have yet for this step."""
-        new = {name: value for name, value in values.items() if (step, name) not in self._points}
+        """Add the values that it does not have yet for this step.
+
+        A single value (step 0) that is another one now, as after an evaluation that was repeated,
+        is added too: MLflow shows the last. A point of a curve stays what it was.
+        """
+        new = {name: v for name, v in values.items() if self._is_new((step, name), v)}
         if new:
             self.append("metrics", new, step=step)
 
@@ -150,9 +155,16 @@ class Outbox:
         if "open" in entry:
             self.token = entry["open"]["tags"]["outbox"]
         elif "metrics" in entry:
-            self._points |= {(entry["step"], name) for name in entry["metrics"]}
+            self._points |= {(entry["step"], name): v for name, v in entry["metrics"].items()}
         # Single values have the step 0; epochs begin with 1.
         self.is_whole = entry.get("end") == "FINISHED" and any(not step for step, _ in self._points)
+
+    def _is_new(self, point: tuple[int, str], value: float) -> bool:
+        if point not in self._points:
+            return True
+        known = self._points[point]
+        is_same = value == known or (math.isnan(value) and math.isnan(known))
+        return not is_same and point[0] == 0
 
     def _cut_torn_line(self) -> None:
         """Remove what a process that was killed, or a full disk, left of a line."""

@@ -65,7 +65,7 @@ class TrainingRun:
         self._write(lambda: self._outbox.append_points(_finite(metrics), step=epoch))
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log values that the run has once, shown as bars across runs; the first one stays."""
+        """Log values that the run has once, shown as bars across runs; the last one counts."""
         self._write(lambda: self._outbox.append_points(_finite(metrics), step=0))
 
     def log_dataset(self, name: str, *, digest: str, source: str, context: str) -> None:
@@ -179,6 +179,18 @@ def start_run(
 def is_recorded(folder: Path) -> bool:
     """Tell whether the outbox in a run's folder has the run to its end, single values and all."""
     return Outbox(folder).is_whole
+
+
+def reopen(folder: Path) -> None:
+    """Have the next `run` of a study log a finished run again: it was evaluated anew.
+
+    Args:
+        folder: the folder of a run that nobody is working on; nothing happens where it was never
+            logged to its end.
+    """
+    outbox = Outbox(folder)
+    if outbox.is_whole:
+        outbox.append("end", "RUNNING")
 
 
 def send_rest(experiment: Experiment, folder: Path) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from protein_robust.classifier.thresholds import Threshold, choose_threshold, find_thresholds
 from protein_robust.errors import InputError
@@ -17,11 +18,12 @@ IS_CORRECT = np.array([True, True, False, True, False])
 
 
 def test_the_threshold_is_the_smallest_that_keeps_the_error() -> None:
-    # Errors from the surest on: 0/1, 0/2, 1/3, 1/4, 2/5.
+    # From the surest on, with one more that is wrong: 1/2, 1/3, 2/4, 2/5, 3/6. Without errors: 1/6.
     found = find_thresholds(
-        (CONFIDENCE, IS_CORRECT), (CONFIDENCE, np.ones(5, bool)), (0.1, 0.25, 0.4)
+        (CONFIDENCE, IS_CORRECT), (CONFIDENCE, np.ones(5, bool)), (0.1, 0.35, 0.4)
     )
-    assert found == (Threshold(0.1, 0.8, 0.5), Threshold(0.25, 0.6, 0.5), Threshold(0.4, 0.5, 0.5))
+    never = Threshold(0.1, math.inf, math.inf)
+    assert found == (never, Threshold(0.35, 0.8, 0.5), Threshold(0.4, 0.6, 0.5))
 
 
 def test_where_the_surest_is_wrong_nothing_is_accepted() -> None:
@@ -48,9 +50,14 @@ def test_accepted_examples_keep_the_error_and_a_lower_threshold_would_not(
     (found,) = find_thresholds((confidence, is_correct), (confidence, is_correct), (error,))
     accepted = confidence >= found.family
     if accepted.any():
-        assert (~is_correct[accepted]).mean() <= error
+        assert expected_error(is_correct[accepted]) <= error
     for lower in np.unique(confidence[~accepted]):
-        assert (~is_correct[confidence >= lower]).mean() > error
+        assert expected_error(is_correct[confidence >= lower]) > error
+
+
+def expected_error(is_correct: NDArray[np.bool_]) -> float:
+    """As if one more answer were wrong."""
+    return float((~np.append(is_correct, False)).mean())
 
 
 THRESHOLDS = (Threshold(0.05, 0.7, 0.6), Threshold(0.1, 0.5, 0.4))

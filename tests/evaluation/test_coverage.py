@@ -45,18 +45,36 @@ def test_without_equal_confidences_the_area_is_the_mean_of_the_risks() -> None:
     assert risk_coverage(confidence[order], right[order]).area == pytest.approx(running.mean())
 
 
-def test_the_threshold_answers_the_most_at_a_tolerated_error() -> None:
-    # Risks 0, 1/2, 1/3, 1/4, 2/5: a quarter is reached again after it was passed.
+def test_the_threshold_answers_the_most_as_if_the_next_answer_were_wrong() -> None:
+    # Errors 0, 1, 1, 1, 2 of 1 to 5, and one more of one more: 1/2, 2/3, 2/4, 2/5, 3/6.
     right = np.array([True, False, True, True, False])
     curve = risk_coverage(np.array([0.9, 0.8, 0.7, 0.6, 0.5]), right)
-    assert curve.threshold_for(0.25) == 0.6
-    assert curve.threshold_for(0.0) == 0.9
-    assert curve.threshold_for(1.0) == 0.5
+    assert curve.threshold_for(0.4) == 0.6
+    assert curve.threshold_for(0.5) == 0.5
+    assert math.isnan(curve.threshold_for(0.39))
+
+
+@pytest.mark.parametrize(("size", "is_enough"), [(98, False), (99, True)])
+def test_one_percent_needs_ninety_nine_answers_without_an_error(size: int, is_enough: bool) -> None:
+    curve = risk_coverage(np.linspace(0.5, 1, size), np.ones(size, dtype=bool))
+    assert math.isnan(curve.threshold_for(0.01)) is not is_enough
+
+
+def test_the_error_to_be_expected_is_kept_on_examples_that_were_not_seen() -> None:
+    # Calibrated confidences: each answer is right with just that probability.
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(200):
+        confidence, fresh = rng.beta(4, 1, (2, 200))
+        curve = risk_coverage(confidence, rng.random(200) < confidence)
+        accepted = fresh[fresh >= curve.threshold_for(0.05)]
+        errors.append((1 - accepted).mean() if len(accepted) else 0.0)
+    assert np.mean(errors) <= 0.05
 
 
 def test_where_even_the_surest_are_wrong_there_is_no_threshold() -> None:
     curve = risk_coverage(np.array([0.9, 0.5]), np.array([False, True]))
-    assert math.isnan(curve.threshold_for(0.1))
+    assert math.isnan(curve.threshold_for(0.6))
 
 
 def test_few_points_are_kept_of_a_long_curve_the_ends_among_them() -> None:

@@ -71,10 +71,20 @@ def test_four_of_five_right_at_two_thirds_confidence_is_made_so() -> None:
     assert fit_temperature(logits, np.array([0, 0, 0, 0, 1])) == pytest.approx(0.5)
 
 
-def test_where_all_is_right_the_lowest_is_best_and_where_all_is_wrong_the_highest() -> None:
+def test_where_all_is_wrong_the_highest_is_best() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 3.0]])
-    assert fit_temperature(logits, np.array([0, 1])) == LOWEST
     assert fit_temperature(logits, np.array([1, 0])) == HIGHEST
+
+
+@pytest.mark.parametrize("size", [1, 4, 99])
+def test_where_all_is_right_one_more_example_knows_nothing(size: int) -> None:
+    # All scores are 0 and 3 apart, and each label counts 1 - s / 2 with s = 1 / (N + 1): so the
+    # confidence 1 / (1 + exp(-3 / T)) is 1 - s / 2.
+    share = 1 / (size + 1)
+    expected = 3 / np.log((1 - share / 2) / (share / 2))
+    logits = np.tile([3.0, 0.0], (size, 1))
+    assert LOWEST < expected < HIGHEST
+    assert fit_temperature(logits, np.zeros(size, np.int64)) == pytest.approx(expected)
 
 
 def test_no_examples_have_no_temperature_and_lengths_must_agree() -> None:
