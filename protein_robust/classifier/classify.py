@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from protein_robust.classifier.answers import Answers, answer
+from protein_robust.classifier.families import Families
 from protein_robust.classifier.judging import VERDICTS, Criteria, judge, make_criteria
+from protein_robust.classifier.thresholds import Threshold
 from protein_robust.datasets import SequenceBatches, SequenceDataset
-from protein_robust.evaluation.p_values import benjamini_hochberg, empirical_p_values
+from protein_robust.evaluation.centroids import Centroids
+from protein_robust.evaluation.p_values import Decoys, benjamini_hochberg, empirical_p_values
 from protein_robust.ingest.records import BadRecords, Block, clean_block
+from protein_robust.models import ProtCNN
 from protein_robust.noise import CropRule, draw_crops
-
-if TYPE_CHECKING:
-    from protein_robust.classifier.package import Classifier
 
 BATCH_SIZE = 256
 MAX_RESIDUES = 65536
@@ -43,14 +44,35 @@ ANSWER_SCHEMA = pa.schema(
 """What is said of each sequence by itself; null: a family that is in no clan, or not described."""
 
 
+class _Asked(Protocol):
+    """What is asked: a `protein_robust.classifier.Classifier`, which knows this module."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def network(self) -> ProtCNN: ...
+    @property
+    def families(self) -> Families: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]: ...
+    @property
+    def least_length(self) -> int: ...
+    @property
+    def centroids(self) -> Centroids: ...
+    @property
+    def decoys(self) -> Decoys: ...
+
+
 def classify(
-    classifier: Classifier,
+    classifier: _Asked,
     sequences: Sequence[str],
     tolerated_error: float | None,
     unknown_level: float,
 ) -> pd.DataFrame:
     """See `Classifier.classify`."""
-    criteria = make_criteria(classifier, tolerated_error, unknown_level)
+    criteria = make_criteria(classifier.thresholds, tolerated_error, unknown_level)
     table = answer_table(classifier, _cleaned(sequences), criteria)
     q_value = benjamini_hochberg(table["p_value"].to_numpy())
     place = table.column_names.index("p_value") + 1
@@ -58,9 +80,7 @@ def classify(
     return frame.assign(model=classifier.name)
 
 
-def answer_table(
-    classifier: Classifier, sequences: Sequence[bytes], criteria: Criteria
-) -> pa.Table:
+def answer_table(classifier: _Asked, sequences: Sequence[bytes], criteria: Criteria) -> pa.Table:
     """Classify some sequences.
 
     Args:
@@ -94,12 +114,17 @@ def whole_batches(dataset: SequenceDataset) -> SequenceBatches:
 
 
 def _table(
-    classifier: Classifier, answers: Answers, length: NDArray[np.int64], criteria: Criteria
+    classifier: _Asked, answers: Answers, length: NDArray[np.int64], criteria: Criteria
 ) -> pa.Table:
     families = classifier.families
     p_value = empirical_p_values(-answers.distance, length, classifier.decoys)
     verdict = judge(
-        answers, p_value=p_value, length=length, classifier=classifier, criteria=criteria
+        answers,
+        p_value=p_value,
+        length=length,
+        families=families,
+        least_length=classifier.least_length,
+        criteria=criteria,
     )
     descriptions = [families.text(place) for place in range(len(families))]
     accession = _column(families.accession)

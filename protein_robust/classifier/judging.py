@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protein_robust.classifier.answers import Answers
+from protein_robust.classifier.families import Families
 from protein_robust.classifier.thresholds import Threshold, choose_threshold
 from protein_robust.errors import InputError
-
-if TYPE_CHECKING:
-    from protein_robust.classifier.package import Classifier
 
 VERDICTS = ("accept", "clan-only", "unknown", "too-short")
 ACCEPT, CLAN_ONLY, UNKNOWN, TOO_SHORT = range(len(VERDICTS))
@@ -39,13 +37,13 @@ class Criteria:
 
 
 def make_criteria(
-    classifier: Classifier, tolerated_error: float | None, unknown_level: float
+    thresholds: Sequence[Threshold], tolerated_error: float | None, unknown_level: float
 ) -> Criteria:
     """Choose what verdicts depend on.
 
     Args:
-        classifier: has the thresholds.
-        tolerated_error: one that it has thresholds for; None: every confidence is enough.
+        thresholds: of the classifier.
+        tolerated_error: one that there is a threshold for; None: every confidence is enough.
         unknown_level: p value above which a sequence is unknown.
 
     Raises:
@@ -53,7 +51,7 @@ def make_criteria(
     """
     if not 0 <= unknown_level <= 1:
         raise InputError("a level of unknown in [0, 1]", f"{unknown_level:g}")
-    return Criteria(choose_threshold(classifier.thresholds, tolerated_error), unknown_level)
+    return Criteria(choose_threshold(thresholds, tolerated_error), unknown_level)
 
 
 def judge(
@@ -61,7 +59,8 @@ def judge(
     *,
     p_value: NDArray[np.float64],
     length: NDArray[np.int64],
-    classifier: Classifier,
+    families: Families,
+    least_length: int,
     criteria: Criteria,
 ) -> NDArray[np.int64]:
     """Give verdicts; the first rule that applies counts.
@@ -77,15 +76,16 @@ def judge(
         answers: of N sequences.
         p_value: of each, shape (N,), float64.
         length: residues of each, shape (N,), int64.
-        classifier: which answered.
+        families: that the answers are of.
+        least_length: residues of the shortest training example.
         criteria: thresholds.
 
     Returns:
         Places in `VERDICTS`, shape (N,), int64.
     """
-    is_clan = np.array([clan is not None for clan in classifier.families.group_clan])
+    is_clan = np.array([clan is not None for clan in families.group_clan])
     rules = [
-        (length < classifier.least_length, TOO_SHORT),
+        (length < least_length, TOO_SHORT),
         (p_value > criteria.unknown_level, UNKNOWN),
         (answers.confidence >= criteria.threshold.family, ACCEPT),
         (

@@ -40,7 +40,7 @@ def predict_fasta(parsed: argparse.Namespace) -> int:
     if target is not None:
         check_output(target)
     classifier = _load(parsed)
-    criteria = make_criteria(classifier, parsed.tolerated_error, parsed.unknown_level)
+    criteria = make_criteria(classifier.thresholds, parsed.tolerated_error, parsed.unknown_level)
     bad, tally = BadRecords(parsed.on_bad_record), Tally()
     try:
         # Beside the output, where there is room for as much.

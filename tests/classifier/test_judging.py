@@ -44,8 +44,9 @@ def test_the_first_rule_that_applies_gives_the_verdict(
         answers,
         p_value=np.array([p_value]),
         length=length * one,
-        classifier=classifier,
-        criteria=make_criteria(classifier, 0.05, 0.05),
+        families=classifier.families,
+        least_length=classifier.least_length,
+        criteria=make_criteria(classifier.thresholds, 0.05, 0.05),
     )
     assert VERDICTS[verdict[0]] == expected
 
@@ -53,7 +54,7 @@ def test_the_first_rule_that_applies_gives_the_verdict(
 @pytest.mark.parametrize("level", [-0.1, 1.5, float("nan")])
 def test_a_level_outside_of_0_to_1_is_refused(level: float, classifier: Classifier) -> None:
     with pytest.raises(InputError, match=r"a level of unknown in \[0, 1\], got"):
-        make_criteria(classifier, 0.05, level)
+        make_criteria(classifier.thresholds, 0.05, level)
 
 
 def test_a_model_without_thresholds_judges_by_p_values_where_that_is_asked_for(

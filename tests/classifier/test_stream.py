@@ -34,7 +34,7 @@ def blocks(sequences: list[str], size: int) -> list[CleanBlock]:
 
 def run(classifier: Classifier, sequences: list[str], size: int) -> tuple[pd.DataFrame, Tally]:
     file, tally = io.BytesIO(), Tally()
-    criteria = make_criteria(classifier, 0.05, 0.05)
+    criteria = make_criteria(classifier.thresholds, 0.05, 0.05)
     for _ in classify_blocks(classifier, blocks(sequences, size), criteria, file=file, tally=tally):
         pass
     tables = list(completed_rows(file, tally, model=classifier.name, day=date(2026, 1, 2)))
@@ -69,7 +69,7 @@ def test_the_tally_counts_every_sequence_once(classifier: Classifier, sequences:
 
 
 def test_progress_is_told_after_each_block(classifier: Classifier, sequences: list[str]) -> None:
-    criteria = make_criteria(classifier, 0.05, 0.05)
+    criteria = make_criteria(classifier.thresholds, 0.05, 0.05)
     told = list(
         classify_blocks(
             classifier, blocks(sequences, 4), criteria, file=io.BytesIO(), tally=Tally()

@@ -292,7 +292,7 @@ def test_a_folder_with_no_study_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_a_finished_run_is_refused(write_study: WriteStudy, tmp_path: Path) -> None:
     prepared(write_study())
-    with pytest.raises(InputError, match="Expected finished runs, got 2 that are not trained, or not"):
+    with pytest.raises(InputError, match="Expected finished runs, got 2 that are not trained"):
         find_runs([tmp_path / "results"])
 
 
