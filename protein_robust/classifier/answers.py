@@ -49,7 +49,7 @@ def answer(
     *,
     centroids: Centroids,
     temperature: float,
-    precision: Precision = "auto",
+    precision: Precision = "fp32",
 ) -> Answers:
     """Ask a network about every sequence once.
 
@@ -59,7 +59,7 @@ def answer(
         families: the network's classes.
         centroids: where the families are, on the network's device.
         temperature: what logits are divided by.
-        precision: in which the network computes.
+        precision: in which the network computes; fp32, so that every device gives one answer.
 
     Returns:
         The answers, in the order of the data set.

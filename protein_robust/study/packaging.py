@@ -71,7 +71,6 @@ def package_run(
             families,
             centroids=near,
             temperature=temperature,
-            precision=run.inputs["training"]["precision"],
         )
 
     thresholds: tuple[Threshold, ...] = ()
