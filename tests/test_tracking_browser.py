@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_tracking_models import free_port, wait_for
 
 from protein_robust.pipeline import main
 from protein_robust.study import find_runs
@@ -223,21 +222,3 @@ def test_summary_shows_a_figure_and_the_data_card(browser: Any, shown: Shown) ->
 def shortest(value: float) -> str:
     """A number as JavaScript writes it, which is as JSON does, but for whole ones."""
     return str(int(value)) if value == int(value) else json.dumps(value)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(address: str, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

@@ -103,9 +103,8 @@ def central_place(sequences: Sequence[str], alphabet: AA) -> int:
     Each candidate becomes an HMM as in phmmer (BLOSUM62) and is compared with some of the others,
     evenly spaced too. The one with the largest sum of bit scores over those that it finds (HMMER's
     filters, E <= 0.01) is central. Where labels are wrong, a sequence of the family finds its
-    relatives, and one of another family few. (Counts of shared words of 3 residues were tried:
-    long sequences share some by chance, and with 40 % wrong labels one of those was taken for the
-    central one of a third of the families.)
+    relatives, and one of another family few. (Counts of shared words of 3 residues would be
+    quicker, but long sequences share some by chance, and are then taken for central ones.)
 
     Args:
         sequences: at least one, none longer than `MAX_LENGTH`.
