@@ -143,7 +143,7 @@ class StudyProgress:
         if name not in self._tasks:
             self._tasks[name] = self._overall.add_task(name, total=1.0, detail="")
         step = report.step
-        speed = f"{step.residues_per_second / 1e3:,.0f}k residues/s"
+        speed = f"{step.speed:,.0f} {step.unit}/s"
         detail = f"loss {step.loss:.3f}, accuracy {100 * step.accuracy:.1f} %, {speed}"
         self._overall.update(self._tasks[name], completed=step.progress, detail=detail)
 

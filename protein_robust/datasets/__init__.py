@@ -8,13 +8,17 @@ from protein_robust.datasets.batching import (
     mixing_window,
     plan_batches,
 )
+from protein_robust.datasets.images import Augmentation, ImageBatches, ImageDataset
 from protein_robust.datasets.room import Parts, with_room
 from protein_robust.datasets.sequences import SequenceBatches, SequenceDataset
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Batches",
     "Epoch",
+    "ImageBatches",
+    "ImageDataset",
     "Parts",
     "SequenceBatches",
     "SequenceDataset",

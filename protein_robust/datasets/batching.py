@@ -16,7 +16,7 @@ class Batch:
     """Some examples, on the device.
 
     Attributes:
-        inputs: proteins: tokens, shape (B, L), uint8.
+        inputs: proteins: tokens, shape (B, L), uint8; images: (B, C, H, W), float32.
         mask: true at residues, shape (B, L), bool; None where every input is of one size.
         label: given classes, shape (B,), int64.
         index: positions in the data set, shape (B,), int64.
@@ -35,7 +35,7 @@ class Share:
     Attributes:
         rank: number of the process, from 0.
         num_ranks: how many processes share a batch.
-        halvings: how often the residue budget was halved for lack of memory.
+        halvings: how often the budget of a part was halved for lack of memory.
     """
 
     rank: int = 0
@@ -52,11 +52,15 @@ class Epoch(Protocol):
     def examples(self, number: int) -> NDArray[np.int64]:
         """Positions in the data set of the examples of batch `number`, in all processes."""
 
-    def num_residues(self, number: int) -> int:
-        """How many inputs other than padding batch `number` has, in all processes."""
+    @property
+    def unit(self) -> str:
+        """What the data are counted in, a plural: residues, images."""
+
+    def num_units(self, number: int) -> int:
+        """How many of these batch `number` has, without padding, in all processes."""
 
     def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
-        """What cuts the parts of batch `number`, one at a time, each within the residue budget.
+        """What cuts the parts of batch `number`, one at a time, each within the budget.
 
         Every process gets as many parts; one of them may be without examples.
         """

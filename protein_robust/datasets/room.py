@@ -59,7 +59,7 @@ def _smaller(
     """The next budget that cuts these batches finer."""
     num_examples = sum(len(epoch.examples(number)) for number in numbers)
     if share.num_ranks > 1 or num_parts >= num_examples:
-        advice = "a smaller `max_residues`" if num_parts < num_examples else "a smaller network"
+        advice = "smaller parts or batches" if num_parts < num_examples else "a smaller network"
         raise ProteinRobustError(
             f"Expected room for a part of a batch, got `{problem}`; {advice} may help."
         )
@@ -67,7 +67,7 @@ def _smaller(
     while sum(len(epoch.parts(number, smaller)) for number in numbers) == num_parts:
         smaller = replace(smaller, halvings=smaller.halvings + 1)
     _logger.warning(
-        "out of memory: batches are worked on in parts of 1/%d of `max_residues` from here on",
+        "out of memory: batches are worked on in parts of 1/%d of the size from here on",
         2**smaller.halvings,
     )
     return smaller

@@ -188,7 +188,12 @@ class SequenceEpoch:
         """Positions in the data set of the examples of batch `number`, in all processes."""
         return self.plan[number]
 
-    def num_residues(self, number: int) -> int:
+    @property
+    def unit(self) -> str:
+        """What the data are counted in."""
+        return "residues"
+
+    def num_units(self, number: int) -> int:
         """How many residues batch `number` has, in all processes."""
         return int(self.crops.length[self.plan[number]].sum())
 

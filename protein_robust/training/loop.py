@@ -194,7 +194,7 @@ def _train_epoch(training: _Training, state: TrainingState) -> TrainingState:
             state = replace(state, seconds=training.clock.of_epoch(), halvings=share.halvings)
             unread = []
         if is_report:
-            training.observer.on_step(_report(state, progress))
+            training.observer.on_step(_report(state, progress, epoch.unit))
         if asked or is_due:
             training.save("last", state)
         _stop_if(asked)
@@ -237,7 +237,7 @@ def _read(
     Raises:
         TrainingDiverged: at the first update whose loss or gradient is not finite.
     """
-    loss, correct, examples, residues = state.sums or (0.0, 0.0, 0.0, 0.0)
+    loss, correct, examples, units = state.sums or (0.0, 0.0, 0.0, 0.0)
     for values in torch.stack(list(unread)).tolist() if unread else []:
         numbers = _batches_of(state.step, accumulate, len(epoch))
         size = sum(len(epoch.examples(number)) for number in numbers)
@@ -245,15 +245,15 @@ def _read(
             members = [int(i) for number in numbers for i in epoch.examples(number)]
             raise TrainingDiverged(state.epoch + 1, state.step + 1, values[0] / size, members)
         loss, correct, examples = loss + values[0], correct + values[1], examples + size
-        residues += sum(map(epoch.num_residues, numbers))
-        state = replace(state, step=state.step + 1, sums=(loss, correct, examples, residues))
+        units += sum(map(epoch.num_units, numbers))
+        state = replace(state, step=state.step + 1, sums=(loss, correct, examples, units))
     return state
 
 
-def _report(state: TrainingState, progress: float) -> StepReport:
-    loss, correct, examples, residues = state.sums
-    speed = residues / state.seconds
-    return StepReport(progress, state.epoch + 1, loss / examples, correct / examples, speed)
+def _report(state: TrainingState, progress: float, unit: str) -> StepReport:
+    loss, correct, examples, units = state.sums
+    speed = units / state.seconds
+    return StepReport(progress, state.epoch + 1, loss / examples, correct / examples, speed, unit)
 
 
 def _roll_back(training: _Training, diverged: TrainingDiverged) -> TrainingState:

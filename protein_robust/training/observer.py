@@ -46,14 +46,16 @@ class StepReport:
         epoch: the present one, counted from 1.
         loss: mean over the epoch's examples so far, nats.
         accuracy: of the training predictions against given labels, over the same examples.
-        residues_per_second: inputs other than padding per second, over the epoch so far.
+        speed: how much is done a second, padding apart, over the epoch so far.
+        unit: what that is counted in, such as residues.
     """
 
     progress: float
     epoch: int
     loss: float
     accuracy: float
-    residues_per_second: float
+    speed: float
+    unit: str
 
 
 class Observer(Protocol):

@@ -147,7 +147,7 @@ def test_a_training_without_room_goes_on_as_if_the_budget_had_been_smaller_from_
     assert state.halvings == 1
     assert read_checkpoint(tmp_path / "a" / "last")["halvings"] == 1
     assert warnings_in(caplog) == [
-        "out of memory: batches are worked on in parts of 1/2 of `max_residues` from here on"
+        "out of memory: batches are worked on in parts of 1/2 of the size from here on"
     ]
     theirs, other = trained(
         tmp_path / "b", Crowded(), batches_of(dataset, max_residues=64), loss=loss
@@ -203,7 +203,7 @@ def test_the_budget_is_halved_until_it_cuts_something(
     # Of 2 ** 20 positions a batch takes 128: 976,562 / 2 ** 13 = 122 is the first that is less.
     assert with_room(epoch, [0], Share(), work) == (2, Share(halvings=13))
     assert warnings_in(caplog) == [
-        "out of memory: batches are worked on in parts of 1/8192 of `max_residues` from here on"
+        "out of memory: batches are worked on in parts of 1/8192 of the size from here on"
     ]
 
 
@@ -225,7 +225,7 @@ def test_several_processes_do_not_change_their_budget() -> None:
     def work(parts: Parts) -> None:
         raise torch.OutOfMemoryError("full")
 
-    message = "Expected room .*, got `full`; a smaller `max_residues` may help"
+    message = "Expected room .*, got `full`; smaller parts or batches may help"
     with pytest.raises(ProteinRobustError, match=message):
         with_room(epoch, [0], Share(0, 2), work)
 

@@ -244,7 +244,7 @@ def test_a_batch_says_beforehand_what_will_be_in_it() -> None:
     epoch = training().epoch(0)
     for number, parts in enumerate(cut_parts(epoch, Share())):
         assert [i for part in parts for i in part.index.tolist()] == epoch.examples(number).tolist()
-        assert sum(int((part.inputs != PAD).sum()) for part in parts) == epoch.num_residues(number)
+        assert sum(int((part.inputs != PAD).sum()) for part in parts) == epoch.num_units(number)
 
 
 def test_the_same_epoch_is_the_same_each_time() -> None:

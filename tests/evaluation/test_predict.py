@@ -53,7 +53,9 @@ class Listed:
     def examples(self, number: int) -> NDArray[np.int64]:
         return np.array(self.batches[number], dtype=np.int64)
 
-    def num_residues(self, number: int) -> int:
+    unit = "residues"
+
+    def num_units(self, number: int) -> int:
         return K * len(self.batches[number])
 
     def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:

@@ -69,7 +69,9 @@ class ImageBatches:
         end = sum(self.sizes[: number + 1])
         return np.arange(end - self.sizes[number], end)
 
-    def num_residues(self, number: int) -> int:
+    unit = "residues"
+
+    def num_units(self, number: int) -> int:
         return 12 * self.sizes[number]
 
     def parts(self, number: int, share: Share) -> list[Callable[[], Batch]]:
@@ -224,7 +226,7 @@ def test_a_report_says_the_epoch_and_a_speed(train: Train) -> None:
     observer = Recorder()
     train(observer=observer)
     assert [report.epoch for report in observer.reports] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
-    assert all(report.residues_per_second > 0 for report in observer.reports)
+    assert all(report.speed > 0 for report in observer.reports)
 
 
 def test_the_gradient_is_clipped_to_the_norm_that_is_allowed(train: Train) -> None:
