@@ -233,6 +233,16 @@ class TestNoiseRates:
         matrix = by_class.patches[2].get_data()
         assert matrix.values.tolist() == [0.5, 0.0, 0.0]
 
+    def test_a_rate_that_is_not_of_all_labels_is_said_to_be_so(self, tmp_path: Path) -> None:
+        data = dataset(tmp_path)
+        rules = {
+            "map": LabelRule("asymmetric", 0.5, class_map={"PF2": "PF1"}),
+            "pair": LabelRule("pair", 0.5),
+        }
+        noises = {name: noise_of(tmp_path / name, data, rule)[1] for name, rule in rules.items()}
+        figure = noise_rates(noises)
+        assert figure.get_suptitle() == "Requested of each source class: map."
+
     def test_no_wrong_label_is_a_picture_too(self, tmp_path: Path) -> None:
         noise = noise_of(tmp_path / "none", dataset(tmp_path), LabelRule())[1]
         overall, _ = noise_rates({"none": noise}).axes

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from protein_robust.errors import InputError
 from protein_robust.noise.choosing import (
     choose_examples,
     choose_of_each_class,
@@ -20,6 +19,12 @@ from protein_robust.noise.choosing import (
 from protein_robust.noise.clans import draw_by_clan
 from protein_robust.noise.classes import Classes
 from protein_robust.noise.rules import LabelRule
+from protein_robust.noise.targets import (
+    TARGET_KINDS,
+    draw_targets,
+    exchanged_pairs,
+    source_chance,
+)
 from protein_robust.noise.transitions import draw_counts, draw_each, sparse_matrix
 
 Labels = NDArray[np.int64]
@@ -45,6 +50,7 @@ class LabelNoise:
         clean_label: classes before, shape (N,), int64; -1 for added sequences.
         label: classes that the learner sees, shape (N,), int64.
         origin: place in `ORIGINS` of each, shape (N,), int8. Left out: all are of ``train``.
+        pairs: accessions of the classes that were drawn to be exchanged (``clan_pair``).
 
     Raises:
         ValueError: if the arrays have not one shape, or a clean label is -1 for a sequence that was
@@ -55,6 +61,7 @@ class LabelNoise:
     clean_label: Labels
     label: Labels
     origin: NDArray[np.int8] = field(default_factory=_no_origins)
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Write out the origins that were left out, and check the arrays."""
@@ -102,7 +109,12 @@ class LabelNoise:
 
 
 def corrupt_labels(
-    clean_label: Labels, classes: Classes, *, rule: LabelRule, rng: np.random.Generator
+    clean_label: Labels,
+    classes: Classes,
+    *,
+    rule: LabelRule,
+    rng: np.random.Generator,
+    annotation: Labels | None = None,
 ) -> LabelNoise:
     """Draw wrong labels; what the rule adds to the training set is not drawn here.
 
@@ -111,15 +123,17 @@ def corrupt_labels(
         classes: the K classes, at least 2.
         rule: what to do.
         rng: where the choices come from.
+        annotation: the classes to give where the rule is ``human``, shape (N,), int64 in [0, K);
+            None for all other rules.
 
     Returns:
         The labels before and after.
 
     Raises:
-        ValueError: if K is below 2, a label is outside [0, K), or a nearest class is needed and
-            not known.
-        InputError: if the rule names a class that is not of the data, or wants labels outside a
-            clan that has all classes.
+        ValueError: if K is below 2, a label is outside [0, K), a nearest class is needed and not
+            known, or the annotation is missing, not needed, or of another size.
+        InputError: if the rule names a class that is not of the data, wants labels outside a clan
+            that has all classes, or does not fit the clans or the number of classes.
 
     References:
         Wang et al., "ProSelfLC", CVPR 2021, section 5, for the default of symmetric noise (own
@@ -135,38 +149,78 @@ def corrupt_labels(
     """
     if len(classes) < 2:
         raise ValueError(f"Expected `classes` of at least 2, got {len(classes)}.")
-    if len(clean_label) and not 0 <= clean_label.min() <= clean_label.max() < len(classes):
-        found = f"{clean_label.min()} to {clean_label.max()}"
-        raise ValueError(f"Expected labels in [0, {len(classes)}), got {found}.")
+    _check_range("labels", clean_label, len(classes))
     clean = clean_label.astype(np.int64, copy=False)
-    draw = {"asymmetric": _asymmetric, "matrix": _matrix, "none": _unchanged}.get(rule.kind, _rated)
+    given = _annotated(clean, classes, rule, annotation)
+    if given is not None:
+        return LabelNoise(rule, clean, given)
+    if rule.kind in TARGET_KINDS:
+        target = draw_targets(classes, rule=rule, rng=rng)
+        pairs = exchanged_pairs(target, classes) if rule.kind == "clan_pair" else ()
+        return LabelNoise(rule, clean, _to_target(clean, target, rule, rng), pairs=pairs)
+    draw = {"matrix": _matrix, "none": _unchanged}.get(rule.kind, _rated)
     return LabelNoise(rule, clean, draw(clean, classes, rule, rng))
 
 
-def expected_rate(clean_label: Labels, classes: Classes, *, rule: LabelRule) -> float:
+def expected_rate(
+    clean_label: Labels, classes: Classes, *, rule: LabelRule, annotation: Labels | None = None
+) -> float:
     """The fraction of these labels that a rule changes on average, before counts are rounded.
 
     Args:
         clean_label: clean classes, shape (N,), int64 in [0, K).
         classes: the K classes.
         rule: the rule.
+        annotation: as for `corrupt_labels`.
 
     Returns:
-        A fraction in [0, 1]; 0 where there are no labels.
+        A fraction in [0, 1]; 0 where there are no labels. Of ``human``, the fraction that differs:
+        nothing is drawn.
 
     Raises:
-        InputError: if the rule names a class that is not of the data.
+        ValueError: as `corrupt_labels` does of an annotation.
+        InputError: if the rule names a class that is not of the data, or does not fit the clans or
+            the number of classes.
     """
+    given = _annotated(clean_label, classes, rule, annotation)
+    if not len(clean_label):
+        return 0.0
+    if given is not None:
+        return float(np.not_equal(given, clean_label).mean())
     rates = np.full(len(classes), mean_rate(rule))
     if rule.own_class == "included":
         rates *= 1 - 1 / len(classes)
-    elif rule.kind == "asymmetric":
-        rates *= _targets(classes, rule) != np.arange(len(classes))
+    elif rule.kind in TARGET_KINDS:
+        rates *= source_chance(classes, rule=rule)
     elif rule.kind == "matrix":
         matrix = sparse_matrix(rule.transitions, classes.accessions)
         off = matrix.probability * (matrix.clean != matrix.given)
         rates = np.bincount(matrix.clean, weights=off, minlength=len(classes))
-    return float(rates[clean_label].mean()) if len(clean_label) else 0.0
+    return float(rates[clean_label].mean())
+
+
+def _check_range(name: str, label: Labels, num_classes: int) -> None:
+    if len(label) and not 0 <= label.min() <= label.max() < num_classes:
+        found = f"{label.min()} to {label.max()}"
+        raise ValueError(f"Expected {name} in [0, {num_classes}), got {found}.")
+
+
+def _annotated(
+    clean: Labels, classes: Classes, rule: LabelRule, annotation: Labels | None
+) -> Labels | None:
+    """The labels that people gave, checked; None where the rule is of another kind."""
+    if (rule.kind == "human") != (annotation is not None):
+        needed = "labels" if rule.kind == "human" else "None"
+        found = "None" if annotation is None else "labels"
+        raise ValueError(
+            f"Expected `annotation` with {needed} where `kind` is {rule.kind}, got {found}."
+        )
+    if annotation is None:
+        return None
+    if annotation.shape != clean.shape:
+        raise ValueError(f"Expected `annotation` of shape {clean.shape}, got {annotation.shape}.")
+    _check_range("`annotation`", annotation, len(classes))
+    return annotation.astype(np.int64)
 
 
 def _unchanged(clean: Labels, _: Classes, __: LabelRule, ___: np.random.Generator) -> Labels:
@@ -191,13 +245,11 @@ def _rated(clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Gene
     return label
 
 
-def _asymmetric(
-    clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Generator
-) -> Labels:
-    target = _targets(classes, rule)
-    is_source = target != np.arange(len(classes))
+def _to_target(clean: Labels, target: Labels, rule: LabelRule, rng: np.random.Generator) -> Labels:
+    """Choose examples of each class that becomes another, at the rate of that class."""
+    is_source = target != np.arange(len(target))
     if rule.count == "exact":
-        counts = np.bincount(clean, minlength=len(classes)) * is_source
+        counts = np.bincount(clean, minlength=len(target)) * is_source
         wanted = np.floor(rule.rate * counts + 1e-9).astype(np.int64)
         chosen = choose_of_each_class(clean, wanted, rng=rng)
     else:
@@ -211,15 +263,3 @@ def _matrix(clean: Labels, classes: Classes, rule: LabelRule, rng: np.random.Gen
     matrix = sparse_matrix(rule.transitions, classes.accessions)
     draw = draw_counts if rule.count == "exact" else draw_each
     return draw(clean, matrix, rng=rng)
-
-
-def _targets(classes: Classes, rule: LabelRule) -> Labels:
-    """The class that each one becomes under the class map, itself where it is not named; (K,)."""
-    number_of = {accession: number for number, accession in enumerate(classes.accessions)}
-    unknown = sorted({*rule.class_map, *rule.class_map.values()} - number_of.keys())
-    if unknown:
-        raise InputError("`class_map` of families of the data", repr(unknown[0]))
-    target = np.arange(len(classes))
-    for clean, given in rule.class_map.items():
-        target[number_of[clean]] = number_of[given]
-    return target

@@ -14,6 +14,13 @@ from protein_robust.noise.classes import Classes
 from protein_robust.noise.crops import Crops
 from protein_robust.noise.labels import HELDOUT, ORIGINS, TRAIN, LabelNoise, expected_rate
 
+_REQUESTED_OF = {
+    "asymmetric": "each source class",
+    "clan_pair": "each drawn class",
+    "id_block": "each class",
+}
+"""What the requested rate is a fraction of, where it is not of all labels."""
+
 
 def describe_labels(
     noise: LabelNoise,
@@ -43,9 +50,12 @@ def describe_labels(
         "label_rule": asdict(rule),
         "own_class": rule.own_class,
         "count": rule.count,
-        "requested_rate": None if rule.kind == "matrix" else rule.rate,
-        "requested_of": "each source class" if rule.kind == "asymmetric" else "all labels",
-        "expected_rate": expected_rate(clean, classes, rule=rule),
+        "requested_rate": None if rule.kind in ("matrix", "human") else rule.rate,
+        "requested_of": _REQUESTED_OF.get(rule.kind, "all labels"),
+        "drawn_pairs": [list(pair) for pair in noise.pairs],
+        "expected_rate": expected_rate(
+            clean, classes, rule=rule, annotation=label if rule.kind == "human" else None
+        ),
         "actual_rate": noise.actual_rate,
         "actual_rate_by_class": _rate_by_class(clean, label, classes),
         "wrong_rate": noise.wrong_rate,

@@ -12,13 +12,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-LabelKind = Literal["none", "symmetric", "pair", "asymmetric", "matrix", "clan"]
+LabelKind = Literal[
+    "none",
+    "symmetric",
+    "pair",
+    "asymmetric",
+    "matrix",
+    "clan",
+    "clan_pair",
+    "id_block",
+    "human",
+]
 OwnClass = Literal["excluded", "included"]
 Count = Literal["exact", "bernoulli"]
 Unlabelled = Literal["leave out", "random"]
 
 ROW_SUM_TOLERANCE = 1e-9
 """How far above 1 a row of a transition matrix may sum, for rounding."""
+
+WITHOUT_RATE = ("none", "matrix", "human")
+"""Kinds whose rate of wrong labels is not set by ``rate``."""
 
 _SPREAD_KINDS = ("symmetric", "pair", "clan")
 
@@ -38,15 +51,25 @@ class LabelRule:
             ``clan``: the part ``in_clan_share`` uniform over the other classes of the clan, the
             rest uniform over the classes outside it. Where a class has no clan, or no other class
             of its clan is in the data, the in-clan part goes to the class that is nearest by
-            sequence similarity.
+            sequence similarity;
+            ``clan_pair``: in each clan with two classes or more, two of them are drawn, and are
+            mistaken for each other; all other classes keep their labels. With the superclasses of
+            CIFAR-100 as clans, the asymmetric noise of the talk (ProSelfLC, after SL);
+            ``id_block``: class i becomes the next one of the five consecutive class numbers 5b to
+            5b + 4, the last of them the first. The asymmetric noise that most others use for
+            CIFAR-100 (APL, ELR, PLC, JAL), whose blocks are *not* its superclasses;
+            ``human``: the labels of ``annotation``, which people gave; nothing is drawn.
         rate: fraction of the labels that change, in [0, 1]; under ``asymmetric`` the fraction of
-            each source class (the convention of APL and ELR; DivideMix takes it of all labels).
-            Stays 0 for ``none``, and for ``matrix``, where it follows from the matrix.
+            each source class (the convention of APL and ELR; DivideMix takes it of all labels),
+            under ``clan_pair`` of each drawn class (at 0.4, 16 % of CIFAR-100), under ``id_block``
+            of each class. Stays 0 for ``none``, and for ``matrix`` and ``human``, where it follows
+            from the matrix and the annotation.
         own_class: ``included`` draws over all K classes, so that about rate (1 - 1/K) of the
             labels are wrong (DivideMix, ELR, Joint Optimisation); for ``symmetric`` only.
-        count: ``exact``: floor(rate N) examples, drawn without replacement; under ``asymmetric``
-            floor(rate n_c) of each source class c; under ``matrix`` the n_c labels of a class are
-            shared out by largest remainder (in a small class a rare transition then never occurs).
+        count: ``exact``: floor(rate N) examples, drawn without replacement; under ``asymmetric``,
+            ``clan_pair`` and ``id_block`` floor(rate n_c) of each class c that becomes another;
+            under ``matrix`` the n_c labels of a class are shared out by largest remainder (in a
+            small class a rare transition then never occurs).
             ``bernoulli``: each example by itself, with probability ``rate`` or as the matrix says.
         class_map: for ``asymmetric``, accession -> accession of the class that it becomes.
         transitions: for ``matrix``, clean accession -> given accession -> probability. What a row
@@ -62,13 +85,17 @@ class LabelRule:
             held-out families, added with labels uniform over the K classes.
         unlabelled: ``random``: sequences without a known class are added, with labels uniform over
             the K classes (the talk's DeepLoc experiment).
+        annotation: for ``human``, the name of the labels that people gave, as the data set has it.
 
     Raises:
         ValueError: if a value is outside what is said above, or given to a kind that has no use
             for it.
 
     References:
-        Xia et al., "Part-dependent Label Noise", NeurIPS 2020 (the spread).
+        Xia et al., "Part-dependent Label Noise", NeurIPS 2020 (the spread). Wang et al.,
+        "ProSelfLC", CVPR 2021, section 5, and Wang et al., "Symmetric Cross Entropy", ICCV 2019
+        (``clan_pair``). Ma et al., "Normalized Loss Functions", ICML 2020, APL (``id_block``). Wei
+        et al., "Learning with Noisy Labels Revisited", ICLR 2022, CIFAR-N (``human``).
     """
 
     kind: LabelKind = "none"
@@ -81,6 +108,7 @@ class LabelRule:
     rate_spread: float = 0.0
     open_set_rate: float = 0.0
     unlabelled: Unlabelled = "leave out"
+    annotation: str = ""
 
     def __post_init__(self) -> None:
         """Check every value, and copy the mappings, so that the rule is what it was."""
@@ -95,6 +123,7 @@ class LabelRule:
         _check_use(self)
         _check_class_map(self)
         _check_transitions(self)
+        _check_annotation(self)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -114,7 +143,7 @@ def _check_numbers(rule: LabelRule) -> None:
 
 def _check_use(rule: LabelRule) -> None:
     """Refuse what the kind would leave unused: it was meant to do something."""
-    if rule.kind in ("none", "matrix") and rule.rate != 0:
+    if rule.kind in WITHOUT_RATE and rule.rate != 0:
         raise ValueError(f"Expected `rate` 0 where `kind` is {rule.kind}, got {rule.rate}.")
     if rule.own_class == "included" and rule.kind != "symmetric":
         raise ValueError(
@@ -163,3 +192,12 @@ def _check_transitions(rule: LabelRule) -> None:
             raise ValueError(
                 f"Expected rows of `transitions` with a sum of at most 1, got {found}."
             )
+
+
+def _check_annotation(rule: LabelRule) -> None:
+    if (rule.kind == "human") != bool(rule.annotation):
+        needed = "the name of one" if rule.kind == "human" else "nothing"
+        found = repr(rule.annotation)
+        raise ValueError(
+            f"Expected `annotation` with {needed} where `kind` is {rule.kind}, got {found}."
+        )

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
 from protein_robust.noise.additions import Addition, draw_additions
-from protein_robust.noise.classes import Classes
 from protein_robust.noise.crops import CropRule, Crops, draw_crops
+from protein_robust.noise.inputs import ADDED, SPLITS, Arrays, NoiseInputs
 from protein_robust.noise.labels import ORIGINS, UNKNOWN, LabelNoise, corrupt_labels
 from protein_robust.noise.manifest import (
     array_sha256,
@@ -35,11 +35,7 @@ from protein_robust.noise.manifest import (
 )
 from protein_robust.noise.rules import LabelRule
 
-SCHEMA_VERSION = 2
-SPLITS = ("train", "valid", "test")
-ADDED = ORIGINS[1:]
-
-Arrays = Mapping[str, NDArray[np.int64]]
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -55,47 +51,6 @@ class NoiseSetting:
     label: LabelRule
     crop: CropRule
     seed: int
-
-
-@dataclass(frozen=True)
-class NoiseInputs:
-    """What noise needs to know of a data set.
-
-    Attributes:
-        labels: clean classes of ``train`` and, if they are there, ``valid`` and ``test``, arrays of
-            shape (N_split,), int64.
-        lengths: residues of each sequence of these, and of ``unlabelled`` and ``heldout`` if there
-            are any, arrays of shape (N_split,), int64.
-        classes: the K classes.
-        dataset_digest: of the data set that the noise belongs to.
-        conflicts: an id for each row of ``train`` that rows with the same residues share, -1 for
-            the others, shape (N_train,), int64; None if that is not known.
-
-    Raises:
-        ValueError: if ``train`` is missing, a split is not known, or shapes differ.
-    """
-
-    labels: Arrays
-    lengths: Arrays
-    classes: Classes
-    dataset_digest: str
-    conflicts: NDArray[np.int64] | None = None
-
-    def __post_init__(self) -> None:
-        """Check names and shapes."""
-        if "train" not in self.labels or set(self.labels) - set(SPLITS):
-            expected = f"train and no others than {', '.join(SPLITS)}"
-            raise ValueError(f"Expected `labels` of {expected}, got {', '.join(self.labels)}.")
-        if set(self.lengths) - set(ADDED) != set(self.labels):
-            expected = f"{', '.join(self.labels)}, and no others than {', '.join(ADDED)}"
-            raise ValueError(f"Expected `lengths` of {expected}, got {', '.join(self.lengths)}.")
-        shapes = {split: (self.lengths[split], part) for split, part in self.labels.items()}
-        if self.conflicts is not None:
-            shapes["conflicts"] = (self.labels["train"], self.conflicts)
-        for name, (first, second) in shapes.items():
-            if first.shape != second.shape:
-                found = f"{first.shape} and {second.shape}"
-                raise ValueError(f"Expected `{name}` in arrays of one shape, got {found}.")
 
 
 @dataclass(frozen=True)
@@ -127,11 +82,13 @@ def make_noise(folder: Path, setting: NoiseSetting, *, inputs: NoiseInputs) -> N
         The noise.
 
     Raises:
-        InputError: if the rule names classes that are not there, or adds more than there is.
+        InputError: if the rule names classes or an annotation that are not there, does not fit the
+            classes, or adds more than there is.
     """
     clean, rule = inputs.labels["train"], setting.label
     rng = np.random.default_rng([setting.seed, 0])
-    noise = corrupt_labels(clean, inputs.classes, rule=rule, rng=rng)
+    annotation = inputs.annotation_for(rule)
+    noise = corrupt_labels(clean, inputs.classes, rule=rule, rng=rng, annotation=annotation)
     other = {origin: inputs.lengths.get(origin, np.zeros(0, np.int64)) for origin in ADDED}
     available = {"train": len(clean), **{origin: len(found) for origin, found in other.items()}}
     num_classes = len(inputs.classes)
@@ -177,7 +134,7 @@ def _with_additions(noise: LabelNoise, additions: Mapping[str, Addition]) -> Lab
     origin = np.repeat(np.arange(len(ORIGINS), dtype=np.int8), sizes)
     unknown = np.full(sum(sizes[1:]), UNKNOWN, np.int64)
     clean = np.concatenate([noise.clean_label, unknown])
-    return LabelNoise(noise.rule, clean, np.concatenate(label), origin)
+    return LabelNoise(noise.rule, clean, np.concatenate(label), origin, noise.pairs)
 
 
 def _draw_all_crops(setting: NoiseSetting, lengths: Arrays, taken: Arrays) -> dict[str, Crops]:
@@ -210,7 +167,8 @@ def _read(folder: Path) -> Noise:
     table = pq.read_table(folder / "labels.parquet")
     origin = _column(pc.index_in(table["origin"], value_set=pa.array(ORIGINS))).astype(np.int8)
     clean, label = _column(table["clean_label"]), _column(table["label"])
-    labels = LabelNoise(LabelRule(**manifest["label_rule"]), clean, label, origin)
+    pairs = tuple((first, second) for first, second in manifest["drawn_pairs"])
+    labels = LabelNoise(LabelRule(**manifest["label_rule"]), clean, label, origin, pairs)
     row = _column(table["row"])
     added = {name: row[origin == ORIGINS.index(name)] for name in ADDED}
     stored = pq.read_table(folder / "crops.parquet")

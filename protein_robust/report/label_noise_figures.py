@@ -59,6 +59,7 @@ def noise_rates(noises: Mapping[str, Noise]) -> Figure:
     figure.legend(handles, labels, loc="outside lower left", ncols=3, **look)
     handles, labels = by_class.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", **look)
+    _describe_requests(figure, noises)
     return figure
 
 
@@ -120,6 +121,17 @@ def _draw_rates(axis: Axes, noises: Mapping[str, Noise]) -> None:
     largest = max(rate for values in rates.values() for rate in values if rate is not None)
     axis.set_xlim(-0.02 * max(largest, 0.01), 1.2 * max(largest, 0.01))
     axis.locator_params(axis="x", nbins=6)
+
+
+def _describe_requests(figure: Figure, noises: Mapping[str, Noise]) -> None:
+    """Say which requested rates are not of all labels: the actual one may be far from them."""
+    settings: dict[str, list[str]] = {}
+    for name, noise in noises.items():
+        settings.setdefault(noise.manifest["requested_of"], []).append(name)
+    settings.pop("all labels", None)
+    if settings:
+        notes = [f"Requested of {part}: {', '.join(names)}." for part, names in settings.items()]
+        add_caption(figure, notes)
 
 
 def _draw_confusion(

@@ -8,11 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from protein_robust.noise.rules import WITHOUT_RATE
 from protein_robust.study.plan import PlannedRun
 from protein_robust.study.results import named_runs
-
-WITHOUT_RATE = ("none", "matrix")
-"""Kinds of label noise whose rate is not set by `rate`."""
 
 _ALSO_WITHOUT_KIND = ("open_set_rate", "unlabelled")
 """What adds sequences to the training set whatever becomes of the labels."""

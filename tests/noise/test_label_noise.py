@@ -54,6 +54,8 @@ RULES = {
     ),
     "clan": LabelRule("clan", 0.4, in_clan_share=0.5),
     "clan each": LabelRule("clan", 0.4, in_clan_share=0.5, count="bernoulli"),
+    "clan pair": LabelRule("clan_pair", 0.4),
+    "clan pair each": LabelRule("clan_pair", 0.4, count="bernoulli"),
     "clan spread": LabelRule("clan", 0.4, in_clan_share=0.5, rate_spread=0.1),
 }
 
@@ -148,12 +150,23 @@ def test_with_the_own_class_included_all_classes_are_drawn_equally() -> None:
         (RULES["asymmetric"], 0.4 * 2 / 6),
         (RULES["matrix"], 0.75 / 6),
         (RULES["clan"], 0.4),
+        # Two of the three classes of CL1 and both of CL2: four of six classes.
+        (RULES["clan pair"], 0.4 * 4 / 6),
         (LabelRule(), 0.0),
     ],
 )
 def test_the_expected_rate_of_equal_classes_by_hand(rule: LabelRule, expected: float) -> None:
     clean = np.arange(600) % 6
     assert expected_rate(clean, SIX, rule=rule) == pytest.approx(expected)
+
+
+def test_symmetric_noise_at_the_size_of_cifar10_has_both_published_rates() -> None:
+    clean = np.repeat(np.arange(10), 5000)
+    assert drawn(LabelRule("symmetric", 0.4), clean, plain(10)).is_changed.sum() == 20_000
+    noise = drawn(LabelRule("symmetric", 0.4, own_class="included"), clean, plain(10))
+    # Of 20,000 chosen labels each stays right with probability 1/10: mean 18,000 wrong, which is
+    # 36 %, standard deviation 42.4; six of them is 255.
+    assert abs(noise.is_changed.sum() - 18_000) < 255
 
 
 def test_pair_noise_moves_to_the_next_accession_and_the_last_to_the_first() -> None:

@@ -12,7 +12,7 @@ import pytest
 from protein_robust.noise import LabelRule
 
 CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "kind": ({"kind": "odd"}, r"`kind` one of none, symmetric, pair, .*, clan, got 'odd'\."),
+    "kind": ({"kind": "odd"}, r"`kind` one of none, symmetric, pair, .*, human, got 'odd'\."),
     "own class": ({"own_class": "x"}, r"`own_class` one of excluded, included, got 'x'\."),
     "count": ({"count": "x"}, r"`count` one of exact, bernoulli, got 'x'\."),
     "unlabelled": ({"unlabelled": "x"}, r"`unlabelled` one of leave out, random, got 'x'\."),
@@ -46,6 +46,34 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "spread of nothing": (
         {"kind": "symmetric", "rate_spread": 0.1},
         r"`rate_spread` 0 where `rate` is 0, got 0\.1\.",
+    ),
+    "spread of drawn pairs": (
+        {"kind": "clan_pair", "rate": 0.1, "rate_spread": 0.1},
+        r"`rate_spread` only where `kind` is one of symmetric, pair, clan, got 0\.1 .* clan_pair",
+    ),
+    "share of drawn pairs": (
+        {"kind": "clan_pair", "rate": 0.1, "in_clan_share": 0.5},
+        r"`in_clan_share` only where `kind` is clan, got 0\.5 where it is clan_pair\.",
+    ),
+    "included block": (
+        {"kind": "id_block", "rate": 0.1, "own_class": "included"},
+        r"`own_class` included only where `kind` is symmetric, got id_block\.",
+    ),
+    "map of a block": (
+        {"kind": "id_block", "rate": 0.1, "class_map": {"A": "B"}},
+        r"`class_map` with nothing where `kind` is id_block, got 1 entries\.",
+    ),
+    "rate of people": (
+        {"kind": "human", "rate": 0.4, "annotation": "worse"},
+        r"`rate` 0 where `kind` is human, got 0\.4\.",
+    ),
+    "no annotation": (
+        {"kind": "human"},
+        r"`annotation` with the name of one where `kind` is human, got ''\.",
+    ),
+    "unused annotation": (
+        {"kind": "pair", "rate": 0.1, "annotation": "worse"},
+        r"`annotation` with nothing where `kind` is pair, got 'worse'\.",
     ),
     "no map": (
         {"kind": "asymmetric", "rate": 0.1},
@@ -97,6 +125,8 @@ def test_a_row_may_sum_to_a_rounding_above_one() -> None:
         LabelRule("symmetric", 0.2, open_set_rate=0.1, unlabelled="random"),
         LabelRule("asymmetric", 0.2, class_map=MappingProxyType({"A": "B"})),
         LabelRule("matrix", transitions=MappingProxyType({"A": MappingProxyType({"B": 0.5})})),
+        LabelRule("clan_pair", 0.4, count="bernoulli"),
+        LabelRule("human", annotation="worse"),
     ],
     ids=lambda rule: rule.kind,
 )
@@ -109,6 +139,12 @@ def test_a_rule_does_not_change_with_the_mappings_that_it_was_given() -> None:
     rule = LabelRule("matrix", transitions={"A": row})
     row["B"] = 0.75
     assert rule.transitions == {"A": {"B": 0.5}}
+
+
+def test_a_rule_that_was_written_before_there_were_annotations_has_none() -> None:
+    written = asdict(LabelRule("pair", 0.2))
+    del written["annotation"]
+    assert LabelRule(**written) == LabelRule("pair", 0.2)
 
 
 def test_rules_can_be_keys() -> None:

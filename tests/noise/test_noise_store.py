@@ -46,6 +46,7 @@ def inputs(**sizes: int) -> NoiseInputs:
         lengths,
         CLASSES,
         dataset_digest="abc",
+        annotations={"second": 2 - labels["train"]},
     )
 
 
@@ -68,7 +69,7 @@ def content(noise: Noise) -> dict[str, Any]:
     added = {origin: rows.tolist() for origin, rows in noise.added.items()}
     manifest = json.loads(json.dumps(dict(noise.manifest)))
     return {
-        "labels": (labels.rule, arrays),
+        "labels": (labels.rule, labels.pairs, arrays),
         "crops": crops,
         "added": added,
         "manifest": manifest,
@@ -123,7 +124,7 @@ def test_only_training_labels_are_corrupted(tmp_path: Path) -> None:
 def test_the_manifest_says_what_was_asked_and_what_was_done(tmp_path: Path) -> None:
     manifest = made(tmp_path / "noise").manifest
     said = {k: manifest[k] for k in ("schema_version", "kind", "dataset_digest", "seed")}
-    assert said == {"schema_version": 2, "kind": "noise", "dataset_digest": "abc", "seed": 5}
+    assert said == {"schema_version": 3, "kind": "noise", "dataset_digest": "abc", "seed": 5}
     assert manifest["label_rule"] == asdict(SETTING.label)
     assert (manifest["own_class"], manifest["count"]) == ("excluded", "exact")
     assert (manifest["requested_rate"], manifest["actual_rate"]) == (0.3, 12 / 40)
@@ -244,8 +245,8 @@ def changed_table(folder: Path, name: str, **columns: list[Any]) -> None:
 def test_a_folder_of_an_older_version_is_not_read(tmp_path: Path) -> None:
     made(tmp_path / "noise")
     path = tmp_path / "noise" / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
-    with pytest.raises(InputError, match=r"complete noise folder, .*schema version 1, not 2"):
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 2'))
+    with pytest.raises(InputError, match=r"complete noise folder, .*schema version 2, not 3"):
         read_noise(tmp_path / "noise")
 
 
@@ -289,6 +290,8 @@ RULES: dict[str, dict[str, Any]] = {
     "asymmetric": {"kind": "asymmetric", "rate": 0.3, "class_map": {"PF1": "PF2"}},
     "matrix": {"kind": "matrix", "transitions": {"PF1": {"PF2": 0.4}}, "count": "bernoulli"},
     "clan": {"kind": "clan", "rate": 0.3, "in_clan_share": 0.5, "rate_spread": 0.1},
+    "clan pair": {"kind": "clan_pair", "rate": 0.5},
+    "human": {"kind": "human", "annotation": "second", "open_set_rate": 0.2},
     "open set": {"open_set_rate": 0.2},
     "all": {"kind": "pair", "rate": 0.3, "open_set_rate": 0.2, "unlabelled": "random"},
 }
@@ -377,6 +380,73 @@ def test_a_matrix_has_no_requested_rate_but_an_expected_one(tmp_path: Path) -> N
     assert manifest["expected_rate"] == pytest.approx(0.5 / 3)
     assert manifest["actual_rate"] == pytest.approx(5 / 30)
     assert manifest["actual_rate_by_class"] == {"PF3": 0.5, "PF1": 0.0, "PF2": 0.0}
+
+
+def test_the_manifest_names_the_drawn_pairs_and_what_the_rate_is_of(tmp_path: Path) -> None:
+    noise = made(tmp_path / "noise", with_rule(kind="clan_pair", rate=0.4), train=30)
+    # PF3 and PF2, classes 0 and 2, are the only two of one clan; ten of each, so four change.
+    assert noise.manifest["drawn_pairs"] == [["PF3", "PF2"]]
+    assert read_noise(tmp_path / "noise").labels.pairs == (("PF3", "PF2"),)
+    assert noise.manifest["requested_rate"] == 0.4
+    assert noise.manifest["requested_of"] == "each drawn class"
+    assert noise.manifest["expected_rate"] == pytest.approx(8 / 30)
+    assert noise.manifest["actual_rate"] == pytest.approx(8 / 30)
+    assert noise.manifest["actual_rate_by_class"] == {"PF3": 0.4, "PF1": 0.0, "PF2": 0.4}
+    assert noise.manifest["in_clan"] == {"could": 8, "did": 8, "share": 1.0}
+
+
+def test_drawn_pairs_are_kept_where_sequences_are_added(tmp_path: Path) -> None:
+    setting = with_rule(kind="clan_pair", rate=0.4, open_set_rate=0.2)
+    noise = made(tmp_path / "noise", setting, train=30, heldout=20)
+    assert noise.labels.pairs == (("PF3", "PF2"),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ({"kind": "pair", "rate": 0.1}, "all labels"),
+        ({"kind": "asymmetric", "rate": 0.1, "class_map": {"PF1": "PF2"}}, "each source class"),
+    ],
+    ids=["pair", "asymmetric"],
+)
+def test_without_drawn_pairs_the_manifest_lists_none(
+    tmp_path: Path, rule: dict[str, Any], part: str
+) -> None:
+    manifest = made(tmp_path / "noise", with_rule(**rule)).manifest
+    assert (manifest["drawn_pairs"], manifest["requested_of"]) == ([], part)
+
+
+def test_labels_that_people_gave_are_taken_as_they_are(tmp_path: Path) -> None:
+    setting = with_rule(kind="human", annotation="second")
+    noise = made(tmp_path / "noise", setting, train=40)
+    clean = [i % 3 for i in range(40)]
+    assert noise.labels.label.tolist() == [2 - c for c in clean]
+    # Classes 0 and 2 are exchanged, 14 and 13 of 40 labels; class 1 is as it was.
+    assert noise.manifest["requested_rate"] is None
+    assert noise.manifest["requested_of"] == "all labels"
+    assert noise.manifest["expected_rate"] == noise.manifest["actual_rate"] == 27 / 40
+    other_seed = NoiseSetting(setting.label, setting.crop, seed=6)
+    assert made(tmp_path / "b", other_seed).labels.label.tolist() == noise.labels.label.tolist()
+
+
+def test_an_annotation_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    setting = with_rule(kind="human", annotation="worse")
+    with pytest.raises(InputError, match=r"Expected `annotation` one of second, got 'worse'\."):
+        made(tmp_path / "noise", setting)
+    assert not (tmp_path / "noise").exists()
+
+
+def test_without_annotations_it_is_said_what_gives_them(tmp_path: Path) -> None:
+    setting = with_rule(kind="human", annotation="worse")
+    expected = r"labels 'worse' that people gave, got none .* \(see `human_labels` of `data`\)\."
+    with pytest.raises(InputError, match=expected):
+        make_noise(tmp_path / "noise", setting, inputs=without_clans())
+
+
+def test_annotations_have_a_class_for_each_row_of_train() -> None:
+    expected = r"`annotations\['worse'\]` in arrays of one shape, got \(7,\) and \(6,\)\."
+    with pytest.raises(ValueError, match=expected):
+        without_clans(annotations={"worse": np.zeros(6, np.int64)})
 
 
 def test_the_manifest_counts_wrong_labels_that_stay_in_the_clan(tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def test_settings_that_differ_in_more_are_no_group(write_study: Callable[..., Pa
     assert groups(runs) == []
 
 
+def test_labels_that_people_gave_have_no_rate_that_was_set(
+    write_study: Callable[..., Path],
+) -> None:
+    runs = planned(
+        write_study,
+        "name: clean",
+        "name: worse, label: {kind: human, annotation: worse}",
+        "name: aggre, label: {kind: human, annotation: aggre}",
+    )
+    assert groups(runs) == []
+
+
 def test_groups_of_one_kind_have_names_of_their_own(write_study: Callable[..., Path]) -> None:
     runs = planned(
         write_study,

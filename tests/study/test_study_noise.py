@@ -76,6 +76,9 @@ def manifest_of(run: PlannedRun) -> dict[str, Any]:
         ("{kind: clan, rate: 0.4, in_clan_share: 1.0}", 0.4),
         ("{kind: asymmetric, rate: 0.5, class_map: {PF1: PF2, PF3: PF4}}", 0.2),
         ("{kind: matrix, transitions: {PF1: {PF3: 0.25, PF4: 0.25}}}", 0.1),
+        # Two clans of two families each, of five families.
+        ("{kind: clan_pair, rate: 0.5}", 0.4),
+        ("{kind: id_block, rate: 0.3}", 0.3),
     ],
 )
 def test_a_process_has_the_rate_that_was_asked_for(
