@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from protein_robust.ingest.markdown import list_of, table_of
 from protein_robust.ingest.options import IngestOptions
 from protein_robust.ingest.summary import REASONS, describe
 
 _NUM_SHOWN = 20
-_MOST_ROWS = 11
 _RULES = {
     "random": "each family by a keyed hash of the residues: floor(n f) to test and to valid; "
     "a family too small for that is in train only",
@@ -31,21 +31,21 @@ def data_card(manifest: Mapping[str, Any]) -> str:
     """
     sections = [
         f"# Data card: {manifest['name']}",
-        _table(("what", "value"), describe(manifest)[1:]),
+        table_of(("what", "value"), describe(manifest)[1:]),
         "## Sources",
-        _table(("file", "bytes", "split", "SHA-256"), _sources(manifest)),
+        table_of(("file", "bytes", "split", "SHA-256"), _sources(manifest)),
         *_unused_labels(manifest),
         "## Options",
-        _list(_options(manifest["options"])) or "All as by default.",
+        list_of(_options(manifest["options"])) or "All as by default.",
         "## Splits",
         f"Rule `{manifest['split_rule']}`: {_RULES[manifest['split_rule']]}.",
         *_verification(manifest["verification"]),
         "## Families",
-        _table(("training sequences", "families"), manifest["family_sizes"].items()),
+        table_of(("training sequences", "families"), manifest["family_sizes"].items()),
         *_clans(manifest),
         *_held_out(manifest),
         "## Sequences",
-        _table(("length in residues", ""), _rounded(manifest["lengths"])),
+        table_of(("length in residues", ""), _rounded(manifest["lengths"])),
         *_letters(manifest),
         "## Not kept",
         _removed(manifest["removed"]),
@@ -74,7 +74,7 @@ def _unused_labels(manifest: Mapping[str, Any]) -> Iterable[str]:
 
 def _verification(verification: Mapping[str, Any]) -> Iterable[str]:
     yield f"Verified by reading the {verification['num_rows']:,} rows of the written tables again:"
-    yield _table(("check", "found"), verification["checks"].items())
+    yield table_of(("check", "found"), verification["checks"].items())
     identity = verification["identity"]
     if identity is not None:
         yield (
@@ -85,7 +85,7 @@ def _verification(verification: Mapping[str, Any]) -> Iterable[str]:
             (pair.replace("_", " with "), "no pair" if value is None else f"{value:.4f}")
             for pair, value in identity["largest"].items()
         ]
-        yield _table(("splits", "identity"), largest)
+        yield table_of(("splits", "identity"), largest)
 
 
 def _options(options: Mapping[str, Any]) -> Iterable[str]:
@@ -129,7 +129,7 @@ def _letters(manifest: Mapping[str, Any]) -> Iterable[str]:
         ("gaps, dropped", letters["gaps"]),
         ("final stops, dropped", letters["stops"]),
     ]
-    yield _table(("letters", "number"), rows)
+    yield table_of(("letters", "number"), rows)
     if coordinates["rows"]:
         yield (
             f"{coordinates['rows']:,} names have coordinates (`/start-end`); those of "
@@ -139,7 +139,7 @@ def _letters(manifest: Mapping[str, Any]) -> Iterable[str]:
 
 def _removed(removed: Mapping[str, int]) -> str:
     found = [(REASONS[reason], number) for reason, number in removed.items() if number]
-    return _table(("why", "rows"), found) if found else "Every record read is kept."
+    return table_of(("why", "rows"), found) if found else "Every record read is kept."
 
 
 def _skipped(skipped: Mapping[str, Any]) -> Iterable[str]:
@@ -149,7 +149,7 @@ def _skipped(skipped: Mapping[str, Any]) -> Iterable[str]:
         f"Broken records that were skipped: {skipped['records']:,} with {skipped['rows']:,} "
         "sequences, all in `skipped.parquet`. The first of them:"
     )
-    yield _list(
+    yield list_of(
         f"`{record['path']}{'' if record['line'] is None else ':{line}'.format(**record)}` "
         f"{record['record'] or ''}: {record['reason']}"
         for record in skipped["first"][:_NUM_SHOWN]
@@ -166,25 +166,3 @@ def _conflicts(conflicts: Mapping[str, int], *, num_dropped: int) -> str:
         f"rows are kept.{dropped} Of the labels of one such sequence at most one is right, if "
         "families exclude each other."
     )
-
-
-def _list(items: Iterable[str]) -> str:
-    return "\n".join(f"- {_one_line(item)}" for item in items)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table, or several where MLflow's page would show only the beginning of it."""
-    lines = []
-    for row in rows:
-        cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
-        lines.append([_one_line(cell).replace("|", "\\|") for cell in cells])
-    parts = [lines[begin : begin + _MOST_ROWS] for begin in range(0, len(lines), _MOST_ROWS)]
-    return "\n\n".join(
-        "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *part])
-        for part in parts or [[]]
-    )
-
-
-def _one_line(text: str) -> str:
-    """A name may hold line ends, which would end the row or the item."""
-    return " ".join(text.splitlines())

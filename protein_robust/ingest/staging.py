@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from protein_robust.errors import InputError
 from protein_robust.ingest.options import check_path
-from protein_robust.ingest.store import FILES, MANIFEST
+from protein_robust.ingest.store import FILES, IMAGE_FILES, MANIFEST, files_of
 
 _SCRATCH = "scratch"
 _STAGED = "new"
@@ -118,10 +119,12 @@ def _check_content(folder: Path) -> None:
     expected = "a new, an empty or a dataset folder"
     if folder.is_dir():
         inside = {entry.name for entry in folder.iterdir()}
-        foreign = sorted(inside - {MANIFEST, *FILES})
+        manifest = _manifest_of(folder)
+        known = {*FILES, *IMAGE_FILES} if manifest is None else {*files_of(manifest)}
+        foreign = sorted(inside - {MANIFEST, *known})
         if foreign:
             raise InputError(expected, f"a folder with {foreign[0]!r} in it", path=folder)
-        if inside and not _is_dataset(folder):
+        if inside and manifest is None:
             raise InputError(expected, f"a folder without a {MANIFEST} of one", path=folder)
     elif folder.exists():
         raise InputError(expected, "a file", path=folder)
@@ -176,10 +179,11 @@ def _alone_in(parent: Path) -> Iterator[None]:
         os.close(folder)  # this ends the lock
 
 
-def _is_dataset(folder: Path) -> bool:
-    """Whether there is a manifest of a dataset, of any schema version."""
+def _manifest_of(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a dataset, of any schema version; None if there is none."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == "dataset"
+        return None
+    is_one = isinstance(manifest, dict) and manifest.get("kind") == "dataset"
+    return manifest if is_one else None

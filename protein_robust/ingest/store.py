@@ -2,6 +2,7 @@
 
 The manifest is the mark of a dataset folder and is written last. ``digest`` in it is computed from
 the content, not from the Parquet bytes, so it is the same for every version of Parquet's writer.
+A folder holds sequences, or images where its manifest has ``modality`` images (`ingest.images`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ CONFLICTS = "conflicts.parquet"
 ALIGNMENTS = "alignments.parquet"
 HELD_OUT = "heldout_families.parquet"
 SKIPPED = "skipped.parquet"
+IMAGES = "images.npy"
+IMAGE_TABLE = "images.parquet"
 TABLES = (SEQUENCES, FAMILIES, CONFLICTS, ALIGNMENTS, HELD_OUT, SKIPPED)
 FILES = (*TABLES, CARD)
+IMAGE_FILES = (IMAGES, IMAGE_TABLE, FAMILIES, CARD)
+_FILES_OF = {"sequences": FILES, "images": IMAGE_FILES}
+_NEEDED_OF = {"sequences": {SEQUENCES, FAMILIES}, "images": {IMAGES, IMAGE_TABLE, FAMILIES}}
 
 SEQUENCES_SCHEMA = pa.schema(
     [
@@ -248,11 +254,26 @@ def is_complete(folder: str | Path, manifest: Mapping[str, Any]) -> bool:
     Returns:
         True if they are; False also if it names a file that no dataset folder has.
     """
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not {SEQUENCES, FAMILIES} <= set(files) <= set(FILES):
+    files, allowed = manifest.get("files"), files_of(manifest)
+    if not isinstance(files, dict) or not allowed:
+        return False
+    if not _NEEDED_OF[manifest.get("modality", "sequences")] <= set(files) <= set(allowed):
         return False
     paths = [(Path(folder, name), num_bytes) for name, num_bytes in files.items()]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+
+
+def files_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tell which files a dataset folder may have beside its manifest.
+
+    Args:
+        manifest: of a dataset folder, of any schema version.
+
+    Returns:
+        `FILES` for sequences, `IMAGE_FILES` for images; none for another ``modality``.
+    """
+    modality = manifest.get("modality", "sequences")
+    return _FILES_OF.get(modality, ()) if isinstance(modality, str) else ()
 
 
 def _read_table(folder: str | Path, name: str, **how: Any) -> pa.Table:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from protein_robust.alphabet import RARE_RESIDUES
 from protein_robust.ingest.allocation import Allocation
 from protein_robust.ingest.columns import Columns
+from protein_robust.ingest.images.options import MODALITY
+from protein_robust.ingest.images.summary import describe_images
 from protein_robust.ingest.options import OTHER_SPLITS, SPLITS
 
 SIZE_BINS = ((1, 1), (2, 10), (11, 50), (51, 200), (201, None))
@@ -79,11 +81,13 @@ def describe(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Say what a dataset holds and what was left out, for printing.
 
     Args:
-        manifest: of a dataset folder.
+        manifest: of a dataset folder, of sequences or of images.
 
     Returns:
         Pairs of a name and a value.
     """
+    if manifest.get("modality") == MODALITY:
+        return describe_images(manifest)
     counts, removed, letters = manifest["counts"], manifest["removed"], manifest["letters"]
     lengths, conflicts = manifest["lengths"], manifest["conflicts"]
     rare = ", ".join(f"{letter} {number:,}" for letter, number in letters["rare"].items())
