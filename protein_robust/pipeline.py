@@ -137,7 +137,7 @@ def _add_ingest(commands: Commands[argparse.ArgumentParser]) -> None:
         "data_card.md, manifest.json). SOURCE is a Pfam-A.seed Stockholm file, a FASTA file, a "
         "CSV, TSV or Parquet table with a sequence and a family column (each also .gz or .zst), a "
         "folder of such tables in shards, - for standard input, the word `example`, or a "
-        "study's YAML, whose `data` section is then used.",
+        "study's YAML, whose `data` section is then used (so also for images).",
     )
     parser.add_argument("source", nargs="*", metavar="SOURCE", help="one file or several")
     for split in ("train", "valid", "test"):
@@ -160,7 +160,8 @@ def _add_reading_options(group: argparse._ArgumentGroup) -> None:
     finds = "finds (?P<family>...) in each FASTA header"
     group.add_argument("--label-pattern", metavar="REGEX", help=finds)
     group.add_argument("--labels", metavar="TABLE", help="families of the names of a FASTA file")
-    group.add_argument("--preset", choices=["deeploc"], help="known FASTA headers")
+    preset = "deeploc: known FASTA headers; of a study's YAML: one of its presets"
+    group.add_argument("--preset", metavar="NAME", help=preset)
     group.add_argument("--unknown", metavar="WORD", help="stands for a family that is not known")
     group.add_argument("--clans", metavar="FILE", help="Pfam-A.hmm.dat or Pfam-A.clans.tsv")
 
@@ -259,6 +260,8 @@ JOBS = "at a time; else one for each GPU or processor of this machine, and on ot
 def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="see pipelines/")
     _add_overrides(parser)
+    preset = "of the study's `presets`, such as laptop: what is different then"
+    parser.add_argument("--preset", metavar="NAME", help=preset)
     parser.add_argument("--print-config", action="store_true", help="print all of it and stop")
     where = parser.add_argument_group("where the trainings run")
     where.add_argument("--engine", choices=["local", "slurm", "ray"], default="local", help=ENGINE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from protein_robust.console import DownloadProgress, ReadingProgress, errors, ou
 from protein_robust.errors import InputError
 from protein_robust.ingest import IngestOptions, Source, describe, ingest
 from protein_robust.ingest.download import download, remote_url
+from protein_robust.ingest.images import ingest_images
 from protein_robust.ingest.store import CARD, MANIFEST
 
 _VERIFIED = {
@@ -27,11 +29,12 @@ def ingest_files(parsed: argparse.Namespace) -> int:
     names = [field.name for field in dataclasses.fields(IngestOptions)]
     chosen = {n: getattr(parsed, n) for n in names if getattr(parsed, n) is not None}
     if _is_study(parsed.source):
-        sources, options, folder = _data_of_study(Path(parsed.source[0]), parsed, list(chosen))
+        make, folder = _data_of_study(Path(parsed.source[0]), parsed, list(chosen))
     elif parsed.overrides:
         raise InputError("--set with the YAML of a study", "it with files")
     else:
-        sources, options, folder = _sources(parsed), IngestOptions(**chosen), parsed.output
+        make = partial(ingest, _sources(parsed), options=IngestOptions(**chosen))
+        folder = parsed.output
     if folder is None:
         raise InputError("--output DIR, the dataset folder to write", "none")
     if parsed.track:
@@ -39,10 +42,10 @@ def ingest_files(parsed: argparse.Namespace) -> int:
 
         check_store(resolve_uri(None))  # before the work, not after it
     with ReadingProgress() as progress:
-        manifest = ingest(sources, folder, options=options, on_progress=progress)
+        manifest = make(output=folder, on_progress=progress)
     output.print(f"{folder}:", markup=False, soft_wrap=True)
     print_pairs(describe(manifest))
-    for record in manifest["skipped"]["first"]:
+    for record in manifest.get("skipped", {}).get("first", []):  # images are read or refused
         line = "" if record["line"] is None else f":{record['line']}"
         what = f"{record['record']}: " if record["record"] else ""
         text = f"skipped {record['path']}{line}: {what}{record['reason']}"
@@ -114,16 +117,19 @@ def _is_study(sources: Sequence[str]) -> bool:
 
 def _data_of_study(
     path: Path, parsed: argparse.Namespace, chosen: Sequence[str]
-) -> tuple[list[Source], IngestOptions, Path]:
+) -> tuple[Callable[..., dict[str, Any]], Path]:
     """The data section of a study; its settings are changed by --set, so that they are checked."""
-    from protein_robust.config import load_study  # with it comes PyTorch
+    from protein_robust.config import ImageDataConfig, load_study  # with it comes PyTorch
 
-    if chosen:
-        option = f"--{chosen[0].replace('_', '-')}"
-        raise InputError(f"--set data.{chosen[0]}=... with the YAML of a study", option)
-    study = load_study(path, parsed.overrides)
+    others = [name for name in chosen if name != "preset"]
+    if others:
+        option = f"--{others[0].replace('_', '-')}"
+        raise InputError(f"--set data.{others[0]}=... with the YAML of a study", option)
+    study = load_study(path, parsed.overrides, preset=parsed.preset)
     folder = parsed.output or study.dataset_folder
-    return study.data.sources(), study.data.ingest_options(), folder
+    if isinstance(study.data, ImageDataConfig):
+        return partial(ingest_images, study.data.image_options()), folder
+    return partial(ingest, study.data.sources(), options=study.data.ingest_options()), folder
 
 
 def _sources(parsed: argparse.Namespace) -> list[Source]:

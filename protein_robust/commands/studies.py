@@ -69,7 +69,7 @@ DATA = "data"
 
 def run_study(parsed: argparse.Namespace) -> int:
     """Carry out a study and print its table."""
-    study = load_study(parsed.study, parsed.overrides)
+    study = load_study(parsed.study, parsed.overrides, preset=parsed.preset)
     if parsed.print_config:
         return _print_config(study)
     if study.baselines:
@@ -92,13 +92,14 @@ def run_study(parsed: argparse.Namespace) -> int:
 def _command(parsed: argparse.Namespace) -> str:
     """What gives the same numbers again."""
     overrides = [part for entry in parsed.overrides for part in ("--set", entry)]
-    words = ["python", "-m", "protein_robust.pipeline", "run", str(parsed.study), *overrides]
-    return shlex.join(words)
+    preset = [] if parsed.preset is None else ["--preset", parsed.preset]
+    words = ["python", "-m", "protein_robust.pipeline", "run", str(parsed.study)]
+    return shlex.join([*words, *preset, *overrides])
 
 
 def train_study(parsed: argparse.Namespace) -> int:
     """Train the chosen runs of a study."""
-    study = load_study(parsed.study, parsed.overrides)
+    study = load_study(parsed.study, parsed.overrides, preset=parsed.preset)
     if parsed.print_config:
         return _print_config(study)
     choices: dict[str, list[Any]] = {

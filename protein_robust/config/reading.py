@@ -12,7 +12,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from protein_robust.config.images import AugmentationConfig, ImageDataConfig, ResNetModelConfig
 from protein_robust.config.loss_checks import check_losses
+from protein_robust.config.modality import (
+    IMAGE_DATA,
+    IMAGE_MODEL,
+    SEQUENCE_DATA,
+    SEQUENCE_MODEL,
+)
 from protein_robust.config.schema import (
     CheckpointConfig,
     LossConfig,
@@ -30,20 +37,28 @@ from protein_robust.config.sections import (
 )
 from protein_robust.errors import ConfigError, InputError, Problem
 
+PRESETS = "presets"
+"""A key beside the sections of a study: name -> what is different under that name."""
 
-def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+
+def load_study(
+    path: Path, overrides: Sequence[str] = (), *, preset: str | None = None
+) -> StudyConfig:
     """Read a study.
 
     Args:
         path: the YAML file.
         overrides: ``section.key=value`` texts that replace entries; values are YAML, and numbers
             count the entries of a list.
+        preset: of the file's ``presets``: its sections are put over those of the study, key by key
+            (a list is replaced whole), before the overrides; the study is then called NAME_PRESET,
+            unless the preset has a name of its own. None for the study as it is.
 
     Returns:
         The study, complete with defaults.
 
     Raises:
-        InputError: if the file cannot be read.
+        InputError: if the file cannot be read, or has no such preset.
         ConfigError: with all problems, if it is no YAML or an entry is wrong.
     """
     try:
@@ -52,6 +67,8 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         reason = getattr(error, "strerror", None) or "bytes that are no UTF-8"
         raise InputError("a readable study file", reason.lower(), path=path) from error
     raw, lines, problems = _parse(text, path)
+    if (presets := raw.pop(PRESETS, None)) is not None or preset is not None:
+        _apply_preset(raw, presets, preset, path)
     for override in overrides:
         problems += _override(raw, override)
     try:
@@ -60,8 +77,34 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         problems += [problem for details in error.errors() for problem in _explain(details)]
     problems += check_losses(raw.get("losses"))
     if problems:
-        raise ConfigError([_with_line(problem, lines) for problem in problems], path=path)
+        first = "" if preset is None else f"{PRESETS}.{preset}."
+        raise ConfigError([_with_line(problem, lines, first) for problem in problems], path=path)
     return study
+
+
+def _apply_preset(raw: dict[str, Any], presets: Any, chosen: str | None, path: Path) -> None:
+    """Put the sections of a preset over those of the study."""
+    if not isinstance(presets, dict | None) or any(
+        not isinstance(preset, dict) for preset in (presets or {}).values()
+    ):
+        raise InputError(f"sections below each name in `{PRESETS}`", "something else", path=path)
+    if chosen is None:
+        return
+    presets = presets or {}
+    if chosen not in presets:
+        known = ", ".join(presets) or "none: this study has no presets"
+        raise InputError(f"--preset one of {known}", repr(chosen), path=path)
+    own_name = {"name": f"{raw.get('name')}_{chosen}"}
+    raw.update(_merged(raw, {**own_name, **presets[chosen]}))
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key; anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        is_section = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if is_section else value
+    return merged
 
 
 def dump_yaml(study: StudyConfig) -> str:
@@ -160,14 +203,24 @@ def _no_entry(key: str, section: str, place: Sequence[Any]) -> Problem:
     return Problem(f"--set {key}", message)
 
 
+_KIND_SECTIONS: dict[str, type[BaseModel]] = {
+    IMAGE_DATA: ImageDataConfig,
+    SEQUENCE_DATA: DataConfig,
+    IMAGE_MODEL: ResNetModelConfig,
+    SEQUENCE_MODEL: ModelConfig,
+}
+_KINDS = {"file", "files", "splits", *_KIND_SECTIONS}
+
+
 def _explain(details: Any) -> list[Problem]:
     """One of pydantic's errors in our words."""
-    # The kind of a source stands in the location; it is no key of the file.
-    place = [str(p) for p in details["loc"] if not re.match(r"files?$|splits$", str(p))]
+    # The kinds of sources and sections stand in the location; they are no keys of the file.
+    whole = [str(part) for part in details["loc"]]
+    place = [part for part in whole if part not in _KINDS]
     key = ".".join(place)
     given = _shown(details["input"])
     if details["type"] == "extra_forbidden":
-        return [Problem(key, _unknown_key(place))]
+        return [Problem(key, _unknown_key(whole))]
     if details["type"] == "missing":
         return [Problem(key, "Expected a value, got none.")]
     if details["type"] == "model_type":
@@ -195,12 +248,12 @@ def _fields_at(place: Sequence[str]) -> list[str]:
     """Keys that the schema has at a place."""
     model: type[BaseModel] = StudyConfig
     sections: dict[str, type[BaseModel]] = {
-        "data": DataConfig,
+        **_KIND_SECTIONS,
         "source": SplitFiles,
         "noise": NoiseConfig,
         "crop": CropConfig,
         "label": LabelConfig,
-        "model": ModelConfig,
+        "augmentation": AugmentationConfig,
         "training": TrainingConfig,
         "losses": LossConfig,
         "checkpoints": CheckpointConfig,
@@ -211,11 +264,15 @@ def _fields_at(place: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _with_line(problem: Problem, lines: Mapping[str, int]) -> Problem:
-    """Add the line of the entry, or of the nearest section that stands in the file."""
+def _with_line(problem: Problem, lines: Mapping[str, int], preset: str) -> Problem:
+    """Add the line of the entry, or of the nearest section that stands in the file.
+
+    What stands below the preset, a dotted key or nothing, counts first.
+    """
     key = problem.key
     while key and problem.line is None:
-        if key in lines:
-            return dataclasses.replace(problem, line=lines[key])
+        for place in (preset + key, key):
+            if place in lines:
+                return dataclasses.replace(problem, line=lines[place])
         key = key.rpartition(".")[0]
     return problem

@@ -12,8 +12,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from protein_robust.config.images import AugmentationConfig, ImageDataConfig, ResNetModelConfig
+from protein_robust.config.modality import (
+    IMAGE_DATA,
+    IMAGE_MODEL,
+    SEQUENCE_DATA,
+    SEQUENCE_MODEL,
+    kind_of_data,
+    kind_of_model,
+    misfit,
+)
 from protein_robust.config.sections import (
     Count,
     DataConfig,
@@ -55,20 +72,26 @@ class TrainingConfig(Section):
     """How a network is trained; see `protein_robust.training.FitOptions`."""
 
     epochs: Count = Field(20, description="passes over the training data")
-    batch_size: int = Field(32, ge=2, description="sequences an update")
+    batch_size: int = Field(32, ge=2, description="examples an update")
     max_residues: Count = Field(
-        65536, description="positions at a time, padding included; a larger batch is done in parts"
+        65536,
+        description="positions at a time, padding included; a larger batch is done in parts "
+        "(sequences)",
     )
     length_window: Count | Literal["auto"] = Field(
         "auto",
         description="batches sorted by length together: more means less padding and less mixing; "
-        "auto: the number of families, 32 to 512",
+        "auto: the number of families, 32 to 512 (sequences)",
     )
     precision: Precision = Field("auto", description="bf16 on a GPU, else fp32")
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = Field(2e-3, description="the peak")
     weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
+    weight_decay_of: Literal["kernels", "all"] = Field(
+        "kernels", description="all: of norms and biases too, as in many published recipes"
+    )
     momentum: float = Field(0.9, gt=0, lt=1, description="of sgd")
+    nesterov: bool = Field(True, description="of sgd")
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup: float = Field(0.1, ge=0, lt=1, description="fraction of the training")
     milestones: tuple[Fraction, ...] = Field((0.5, 0.75), description="of `step`, fractions")
@@ -80,7 +103,7 @@ class TrainingConfig(Section):
     )
     evaluate_every: Count = Field(1, description="epochs")
     monitor_size: Count = Field(
-        2048, description="sequences of train and of test that are measured during training"
+        2048, description="examples of train and of test that are measured during training"
     )
 
     @field_validator("length_window", mode="before")
@@ -143,9 +166,17 @@ class StudyConfig(Section):
     )
     description: str = ""
     output: str | None = Field(None, description="folder; results/NAME if not given")
-    data: DataConfig
+    data: Annotated[
+        Annotated[DataConfig, Tag(SEQUENCE_DATA)] | Annotated[ImageDataConfig, Tag(IMAGE_DATA)],
+        Discriminator(kind_of_data),
+    ]
     noise: Annotated[list[NoiseConfig], Field(min_length=1)]
-    model: ModelConfig = ModelConfig()
+    model: Annotated[
+        Annotated[ModelConfig, Tag(SEQUENCE_MODEL)]
+        | Annotated[ResNetModelConfig, Tag(IMAGE_MODEL)],
+        Discriminator(kind_of_model),
+    ] = ModelConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
     losses: Annotated[list[LossConfig], Field(min_length=1)]
     baselines: list[Literal["profile_hmm"]] = Field(
@@ -160,7 +191,9 @@ class StudyConfig(Section):
     @field_validator("model", mode="before")
     @classmethod
     def _paper(cls, value: Any) -> Any:
-        return dataclasses.asdict(ProtCNNConfig.paper()) if value == "paper" else value
+        if value == "paper":
+            return dataclasses.asdict(ProtCNNConfig.paper())
+        return {"architecture": value} if isinstance(value, str) else value
 
     @field_validator("seeds")
     @classmethod
@@ -187,6 +220,18 @@ class StudyConfig(Section):
     def _labels_differ(cls, value: list[LossConfig]) -> list[LossConfig]:
         return _require_different(value, [loss.label for loss in value])
 
+    @model_validator(mode="after")
+    def _fits_its_data(self) -> StudyConfig:
+        problem = misfit(self)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def is_of_images(self) -> bool:
+        """Whether the examples are images, not sequences."""
+        return isinstance(self.data, ImageDataConfig)
+
     @property
     def folder(self) -> Path:
         """Where everything that the study makes is written."""
@@ -198,10 +243,6 @@ class StudyConfig(Section):
         if self.data.dataset is not None:
             return self.data.dataset
         return Path(self.data.output) if self.data.output else Path("data/processed") / self.name
-
-    def protcnn(self) -> ProtCNNConfig:
-        """Shape of the network."""
-        return ProtCNNConfig(**self.model.model_dump())
 
     def training_of(self, loss: LossConfig) -> TrainingConfig:
         """How a loss is trained: as the study says, but for what the loss has of its own."""

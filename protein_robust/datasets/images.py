@@ -127,7 +127,7 @@ class ImageDataset:
         else:
             packed = np.zeros((size, height, width, 4), np.uint8)
             packed[..., :channels] = images
-            pixels = torch.from_numpy(packed).view(torch.int32)[..., 0]
+            pixels = torch.from_numpy(packed.view(np.int32)[..., 0])
         spread = np.where(deviation > 0, deviation, 1.0)
         return cls(
             pixels.to(device),

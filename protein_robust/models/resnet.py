@@ -23,6 +23,9 @@ Architecture = Literal[
 ]
 """``resnet18`` is the wide one; the others have 6n + 2 layers. Those of 8 and 14 are not He's."""
 
+Compile = Literal["none", "kernels", "graphs"]
+"""What `torch.compile` makes of a network: fused kernels; on a GPU also CUDA graphs of them."""
+
 CIFAR_WIDTHS = (16, 32, 64)
 RESNET18_WIDTHS = (64, 128, 256, 512)
 RESNET18_BLOCKS = 2
@@ -34,21 +37,23 @@ class ResNetConfig:
 
     Attributes:
         architecture: which network.
-        compile: whether `torch.compile` makes kernels for it: on a GPU fewer and faster ones, after
-            a minute or so at the beginning.
+        compile: what `torch.compile` makes of it, at the beginning of a training.
 
     Raises:
-        ValueError: if there is no such network.
+        ValueError: if there is no such network, or no such way to compile it.
     """
 
     architecture: Architecture = "resnet20"
-    compile: bool = False
+    compile: Compile = "none"
 
     def __post_init__(self) -> None:
         """Check the name."""
         if self.architecture not in get_args(Architecture):
             known = ", ".join(get_args(Architecture))
             raise ValueError(f"Expected `architecture` one of {known}, got {self.architecture!r}.")
+        if self.compile not in get_args(Compile):
+            known = ", ".join(get_args(Compile))
+            raise ValueError(f"Expected `compile` one of {known}, got {self.compile!r}.")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -148,6 +153,8 @@ class ResNet(nn.Module):
             self.head = nn.Linear(config.widths[-1], num_classes)
         self._draw_weights(generator)
         nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
+        if config.compile != "none":  # in place: parameters keep their names
+            self.compile(mode="reduce-overhead" if config.compile == "graphs" else "default")
 
     def _draw_weights(self, generator: torch.Generator | None) -> None:
         for module in self.modules():

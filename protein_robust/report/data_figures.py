@@ -21,8 +21,10 @@ from protein_robust.ingest import (
     read_manifest,
     read_sequences,
 )
+from protein_robust.ingest.images import MODALITY
 from protein_robust.report.drawing import add_caption, finish_axis, save_figures
 from protein_robust.report.figures import PALETTE
+from protein_robust.report.image_figures import image_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +38,7 @@ NUM_PAIRS = 20
 """Pairs of families that are named."""
 
 _MAX_NAME = 24
+_WORDS = ("family", "families", "sequences")
 _KINDS = ("one clan", "two clans", "a family without a known clan")
 
 
@@ -48,11 +51,15 @@ def write_data_figures(folder: Path, output: Path) -> list[Path]:
 
     Returns:
         The files, each figure as ``.png`` and ``.svg``: ``data_lengths``, ``data_families`` and,
-        where sequences stand in several families, ``data_conflicts``.
+        where sequences stand in several families, ``data_conflicts``; of images ``data_images`` and
+        ``data_families``.
 
     Raises:
         InputError: if the folder is no whole dataset.
     """
+    if read_manifest(folder).get("modality") == MODALITY:
+        figures = {"data_images": image_samples(folder), "data_families": family_sizes(folder)}
+        return save_figures(figures, output)
     figures = {"data_lengths": sequence_lengths(folder), "data_families": family_sizes(folder)}
     conflicts = conflict_pairs(folder)
     if conflicts is not None:
@@ -136,9 +143,11 @@ def family_sizes(folder: Path) -> Figure:
     )  # fmt: skip
     ranks.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ranks.xaxis.set_major_formatter("{x:,.0f}")
-    title = f"{len(sizes):,} families by size"
-    finish_axis(ranks, title=title, x="family, largest first", y="training sequences")
-    _draw_splits(splits, manifest["counts"])
+    is_images = manifest.get("modality") == MODALITY
+    one, several, examples = ("class", "classes", "images") if is_images else _WORDS
+    title = f"{len(sizes):,} {several} by size"
+    finish_axis(ranks, title=title, x=f"{one}, largest first", y=f"training {examples}")
+    _draw_splits(splits, manifest["counts"], examples)
     _describe(figure, manifest)
     return figure
 
@@ -221,9 +230,9 @@ def _length_edges(lengths: NDArray[np.int64], is_log: bool) -> NDArray[np.float6
     return np.unique(np.concatenate([[first], np.floor(edges[1:-1]) + 0.5, [last]]))
 
 
-def _draw_splits(axis: Axes, counts: Mapping[str, int]) -> None:
-    """Draw how many sequences each split has."""
-    names = [name for name in ALL_SPLITS if counts[name] or name in SPLITS]
+def _draw_splits(axis: Axes, counts: Mapping[str, int], examples: str) -> None:
+    """Draw how many sequences, or images, each split has."""
+    names = [name for name in ALL_SPLITS if counts.get(name) or name in SPLITS]
     numbers = [counts[name] for name in names]
     bars = axis.barh(names, numbers, height=0.7, color=[SPLIT_COLOURS[name] for name in names])
     total = sum(numbers)
@@ -233,7 +242,7 @@ def _draw_splits(axis: Axes, counts: Mapping[str, int]) -> None:
     axis.invert_yaxis()
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.locator_params(axis="x", nbins=4)
-    finish_axis(axis, title=f"{total:,} sequences by split", x="sequences", y="", grid="x")
+    finish_axis(axis, title=f"{total:,} {examples} by split", x=examples, y="", grid="x")
 
 
 def _kind(facts: Mapping[str, Mapping[str, Any]], first: str, second: str) -> str:
@@ -255,6 +264,6 @@ def _name(family: Mapping[str, Any]) -> str:
 def _describe(figure: Figure, manifest: Mapping[str, Any], *notes: str) -> None:
     """Say above the panels which data they show."""
     kind = "synthetic data, " if manifest["is_synthetic"] else ""
-    rule, digest = manifest["split_rule"], manifest["digest"][:12]
+    rule, digest = manifest.get("split_rule", "of the source"), manifest["digest"][:12]
     about = f"{manifest['name']}: {kind}split rule {rule}, digest {digest}."
     add_caption(figure, [about, *notes], width=120)

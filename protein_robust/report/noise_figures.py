@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
 from protein_robust.ingest import SPLITS, read_families, read_manifest, read_sequences
+from protein_robust.ingest.images import MODALITY
 from protein_robust.noise import Classes, Noise, read_noise
 from protein_robust.report.drawing import finish_axis, new_stem, save_figures
 from protein_robust.report.figures import PALETTE
+from protein_robust.report.image_figures import wrong_label_samples
 from protein_robust.report.label_noise_figures import noise_rates, noise_targets
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def write_noise_figures(noises: Mapping[str, Path], dataset: Path, output: Path)
 
     Returns:
         The files, each figure as ``.png`` and ``.svg``: ``noise_rates``; for each setting with
-        wrong labels ``noise_targets_SETTING``; and, where sequences are cropped, ``noise_crops``.
+        wrong labels ``noise_targets_SETTING``; where sequences are cropped, ``noise_crops``; and of
+        images ``noise_images_SETTING``.
 
     Raises:
         InputError: if a folder is not whole, or a noise is of another data set.
@@ -58,7 +61,8 @@ def noise_figures(noises: Mapping[str, Path], dataset: Path) -> dict[str, Figure
     """
     if not noises:
         raise ValueError("Expected `noises` with at least one folder, got none.")
-    digest = read_manifest(dataset)["digest"]
+    manifest = read_manifest(dataset)
+    digest = manifest["digest"]
     found = {name: read_noise(folder) for name, folder in noises.items()}
     for name, noise in found.items():
         if noise.manifest["dataset_digest"] != digest:
@@ -75,8 +79,23 @@ def noise_figures(noises: Mapping[str, Path], dataset: Path) -> dict[str, Figure
         targets = noise_targets(noise, classes, title=name)
         if targets is not None:
             figures[new_stem(f"noise_targets_{name}", figures)] = targets
+    if manifest.get("modality") == MODALITY:
+        return figures | _samples(found, dataset)
     crops = kept_fractions(_fractions_by_rule(found, dataset))
     return figures if crops is None else {**figures, "noise_crops": crops}
+
+
+def _samples(noises: Mapping[str, Noise], dataset: Path) -> dict[str, Figure]:
+    """Images with wrong labels, of each setting that has any."""
+    drawn = {
+        f"noise_images_{name}": wrong_label_samples(dataset, noise.labels, name)
+        for name, noise in noises.items()
+    }
+    figures: dict[str, Figure] = {}
+    for name, figure in drawn.items():
+        if figure is not None:
+            figures[new_stem(name, figures)] = figure
+    return figures
 
 
 def kept_fractions(fractions: Mapping[str, NDArray[np.float64]]) -> Figure | None:

@@ -31,9 +31,10 @@ from protein_robust.errors import InputError, ProteinRobustError
 from protein_robust.ingest import read_manifest
 from protein_robust.study.baseline_data import evaluated, sequence_names, training_rows
 from protein_robust.study.baseline_metrics import hits_table, measure_hits
-from protein_robust.study.data import RunData, load_data
+from protein_robust.study.data import load_data
 from protein_robust.study.measuring import clan_numbers
 from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.study.sequence_data import SequenceData
 
 SCHEMA_VERSION = 1
 """Part of a baseline's inputs: raised when the way of building or searching changes."""
@@ -136,6 +137,7 @@ def carry_out_baseline(baseline: PlannedBaseline, on_progress: OnProgress) -> st
 def _build_and_search(baseline: PlannedBaseline, on_progress: OnProgress) -> None:
     run = baseline.run
     data = load_data(run)
+    assert isinstance(data, SequenceData)  # a study on images has no baselines
     rows = training_rows(run, data)
     started = time.perf_counter()
     told = partial(on_progress, "building")
@@ -158,7 +160,7 @@ def _build_and_search(baseline: PlannedBaseline, on_progress: OnProgress) -> Non
 
 def _search(
     run: PlannedRun,
-    data: RunData,
+    data: SequenceData,
     kind: str,
     profiles: Profiles,
     on_progress: Callable[[int, int], None],
@@ -203,7 +205,7 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _kinds(data: RunData) -> list[str]:
+def _kinds(data: SequenceData) -> list[str]:
     """What is predicted."""
     num_pairs = len(data.families) * len(data.datasets["train"])
     kinds = [kind for kind in ("test", "test_whole", "train") if kind in data.crops]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from protein_robust.baselines import TrainingRows
 from protein_robust.ingest.aligned_rows import read_alignments
 from protein_robust.noise import Crops
-from protein_robust.study.data import RunData, read_split
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.sequence_data import SequenceData, read_split
 
 
-def training_rows(run: PlannedRun, data: RunData) -> TrainingRows:
+def training_rows(run: PlannedRun, data: SequenceData) -> TrainingRows:
     """Read whole training sequences, also those that noise added, with their given labels.
 
     Args:
@@ -51,7 +51,7 @@ def training_rows(run: PlannedRun, data: RunData) -> TrainingRows:
 
 
 def evaluated(
-    run: PlannedRun, data: RunData, kind: str
+    run: PlannedRun, data: SequenceData, kind: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
     """Read what a baseline predicts.
 
@@ -94,7 +94,7 @@ def cropped(sequences: Sequence[str], crops: Crops) -> list[str]:
     ]
 
 
-def sequence_names(run: PlannedRun, data: RunData, kind: str) -> pd.Series[str]:
+def sequence_names(run: PlannedRun, data: SequenceData, kind: str) -> pd.Series[str]:
     """Read the names of the sequences of a kind of evaluation data, in its order."""
     table = read_split(run, data.split_of(kind), data.added, columns=["sequence_name"])
     names: pd.Series[str] = table["sequence_name"].to_pandas()

@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from torch import nn
 
 from protein_robust import ranks
 from protein_robust.atomic import replace_file
 from protein_robust.evaluation import summarise
 from protein_robust.evaluation.measures import measure
 from protein_robust.models import ProtCNN
-from protein_robust.study.data import RunData, make_model, read_split
+from protein_robust.study.data import make_model
 from protein_robust.study.measuring import (
     BOOTSTRAP,
     Reading,
@@ -31,6 +32,8 @@ from protein_robust.study.measuring import (
 )
 from protein_robust.study.packaging import package_run
 from protein_robust.study.plan import PlannedRun, write_json
+from protein_robust.study.run_data import RunData
+from protein_robust.study.sequence_data import SequenceData
 from protein_robust.study.unknown import measure_unknown, run_centroids
 from protein_robust.training import load_weights, read_checkpoint
 
@@ -41,6 +44,7 @@ NAMES = (
     "checkpoint",
     "data",
     "sequence_name",
+    "image_name",
     "label",
     "clean_label",
     "prediction",
@@ -97,7 +101,7 @@ class _Found:
 
 
 def _evaluate_network(
-    run: PlannedRun, data: RunData, model: ProtCNN, *, network: str, found: _Found
+    run: PlannedRun, data: RunData, model: nn.Module, *, network: str, found: _Found
 ) -> None:
     """Evaluate one network on every kind of data, and add what is found."""
     temperature = find_temperature(run, data, model)
@@ -109,7 +113,8 @@ def _evaluate_network(
             table.insert(0, "data", kind)
             table.insert(0, "checkpoint", network)
             found.tables[name].append(table)
-    if network == "final":
+    if network == "final" and isinstance(data, SequenceData):
+        assert isinstance(model, ProtCNN)  # what sequences are given to
         for name, table in _of_final_network(run, data, model, temperature).items():
             found.tables[name].append(table)
 
@@ -124,13 +129,13 @@ def mark_done(run: PlannedRun) -> bool:
 
 
 def _read_all(
-    run: PlannedRun, data: RunData, model: ProtCNN, temperature: float | None
+    run: PlannedRun, data: RunData, model: nn.Module, temperature: float | None
 ) -> dict[str, Reading]:
     """What a network says of every kind of data that has examples."""
     return {
         kind: read(run, model, data.evaluation_batches(kind, run), temperature)
-        for kind in data.crops
-        if len(data.crops[kind].length)
+        for kind in data.kinds
+        if data.size(data.split_of(kind))
     }
 
 
@@ -142,7 +147,7 @@ def _measure_all(
     metrics = {}
     for kind, reading in readings.items():
         split = data.split_of(kind)
-        label = data.datasets[split].label.cpu().numpy()
+        label = data.label[split]
         rng = np.random.default_rng([run.seed, BOOTSTRAP])
         metrics[kind] = {
             **summarise(reading.predictions, label, data.clean_label[split]),
@@ -154,12 +159,16 @@ def _measure_all(
 
 
 def _of_final_network(
-    run: PlannedRun, data: RunData, model: ProtCNN, temperature: float | None
+    run: PlannedRun, data: SequenceData, model: ProtCNN, temperature: float | None
 ) -> dict[str, pd.DataFrame]:
-    """What is asked of the result only: shorter and shorter parts, the unknown, new sequences."""
+    """What is asked of the result only: shorter and shorter parts, the unknown, new sequences.
+
+    Of a network for images nothing of the kind is asked: an image has no length, no decoys, and
+    `predict` reads sequences.
+    """
     centroids = run_centroids(run, data, model)
     tables = {"unknown": measure_unknown(run, data, model, centroids=centroids)}
-    if len(data.datasets["test"]):
+    if data.size("test"):
         kept = measure_kept_fractions(run, data, model, temperature)
         kept.insert(0, "checkpoint", "final")
         tables["kept_fractions"] = kept
@@ -188,20 +197,15 @@ def _table(run: PlannedRun, data: RunData, network: str, kind: str, reading: Rea
     """One row a prediction; families by accession, since a class number means nothing outside."""
     split = data.split_of(kind)
     family = np.array([*data.families, None], dtype=object)  # the last place is that of -1
-    label = data.datasets[split].label.cpu().numpy()
-    clean = data.clean_label[split]
-    names = read_split(run, split, data.added, columns=["sequence_name"])
-    crops, said, scaled = data.crops[kind], reading.predictions, reading.calibrated
+    label, clean = data.label[split], data.clean_label[split]
+    column, names = data.names(run, split)
+    said, scaled = reading.predictions, reading.calibrated
     frame = pd.DataFrame(
         {
             "checkpoint": network,
             "data": kind,
-            "sequence_name": names["sequence_name"].to_pandas(),
-            "crop_start": crops.start,
-            "crop_length": crops.length,
-            "crop_gap_start": crops.gap_start,
-            "crop_gap_length": crops.gap_length,
-            "sequence_length": data.datasets[split].lengths,
+            column: names.to_pandas(),
+            **data.facts(kind),
             "label": family[label],
             "clean_label": family[clean],
             "is_corrupted": _is_corrupted(data, split),
@@ -224,7 +228,7 @@ def _table(run: PlannedRun, data: RunData, network: str, kind: str, reading: Rea
 def _is_corrupted(data: RunData, split: str) -> pd.Series[bool] | NDArray[np.bool_]:
     """Whether each label is wrong; missing where nobody knows. Only in train any is."""
     if split != "train":
-        return np.zeros(len(data.datasets[split]), dtype=np.bool_)
+        return np.zeros(data.size(split), dtype=np.bool_)
     noise = data.noise
     if noise.is_known.all():
         return noise.is_corrupted

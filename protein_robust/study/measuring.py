@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,23 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from protein_robust.datasets import SequenceBatches
+from protein_robust.datasets import Batches
 from protein_robust.evaluation.calibration import equal_mass_bins, equal_width_bins, reliability
 from protein_robust.evaluation.coverage import risk_coverage
-from protein_robust.evaluation.groups import (
-    FAMILY_SIZES,
-    KEPT_FRACTIONS,
-    LENGTHS,
-    Grouping,
-    group_by_ends,
-    measure_groups,
-)
+from protein_robust.evaluation.groups import Grouping, measure_groups
 from protein_robust.evaluation.predict import Predictions, predict_at
 from protein_robust.evaluation.temperature import collect_logits, fit_temperature, sample_size
 from protein_robust.ingest import read_families
 from protein_robust.noise import CropRule, draw_crops
-from protein_robust.study.data import RunData
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.run_data import RunData
+from protein_robust.study.sequence_data import SequenceData
 
 FRACTIONS = (1.0, 0.8, 0.6, 0.4, 0.2)
 """Of each test sequence, to see how a network bears less and less of it."""
@@ -50,7 +44,7 @@ class Reading:
 
 def find_temperature(run: PlannedRun, data: RunData, model: nn.Module) -> float | None:
     """Fit the temperature on validation data, cropped as they are evaluated; None without any."""
-    size = len(data.datasets["valid"])
+    size = data.size("valid")
     if not size:
         return None
     rng = np.random.default_rng([run.seed, SAMPLE])
@@ -60,9 +54,7 @@ def find_temperature(run: PlannedRun, data: RunData, model: nn.Module) -> float 
     return fit_temperature(logits, label)
 
 
-def read(
-    run: PlannedRun, model: nn.Module, batches: SequenceBatches, temperature: float | None
-) -> Reading:
+def read(run: PlannedRun, model: nn.Module, batches: Batches, temperature: float | None) -> Reading:
     """Predict, and read the scores before and after scaling."""
     temperatures = [1.0] if temperature is None else [1.0, temperature]
     precision = run.inputs["training"]["precision"]
@@ -91,12 +83,12 @@ def measure_tables(
     Returns:
         The tables; that of risk and coverage has at most 200 rows.
     """
-    label = data.datasets[data.split_of(kind)].label.cpu().numpy()
+    label = data.label[data.split_of(kind)]
     groups = [
         pd.DataFrame(
             measure_groups(reading.predictions, reading.calibrated, label, grouping)
         ).assign(group_by=name)
-        for name, grouping in _groupings(run, data, kind).items()
+        for name, grouping in data.groupings(run, kind).items()
     ]
     best = reading.calibrated or reading.predictions
     curve = risk_coverage(best.max_probability, best.prediction == label).thinned()
@@ -106,20 +98,6 @@ def measure_tables(
         "risk_coverage": pd.DataFrame(
             {"threshold": curve.threshold, "coverage": curve.coverage, "risk": curve.risk}
         ),
-    }
-
-
-def _groupings(run: PlannedRun, data: RunData, kind: str) -> Mapping[str, Grouping]:
-    """By clean training sequences of the family, by length and part that are seen, by family."""
-    split = data.split_of(kind)
-    label = data.datasets[split].label.cpu().numpy()
-    size = read_families(run.dataset_folder)["num_train"].to_numpy().astype(np.int64)[label]
-    seen = data.crops[kind].length
-    return {
-        "family_size": group_by_ends(size, FAMILY_SIZES),
-        "length": group_by_ends(seen, LENGTHS),
-        "kept_fraction": group_by_ends(seen / data.datasets[split].lengths, KEPT_FRACTIONS),
-        "family": Grouping(label, data.families),
     }
 
 
@@ -138,7 +116,7 @@ def _diagrams(reading: Reading, label: NDArray[np.int64]) -> Iterator[pd.DataFra
 
 
 def measure_kept_fractions(
-    run: PlannedRun, data: RunData, model: nn.Module, temperature: float | None
+    run: PlannedRun, data: SequenceData, model: nn.Module, temperature: float | None
 ) -> pd.DataFrame:
     """Cut the test sequences to fixed fractions, at random places, and measure each time.
 
@@ -160,7 +138,7 @@ def measure_kept_fractions(
         rng = np.random.default_rng([run.seed, CUTS])
         crops = draw_crops(dataset.lengths, rule=rule, rng=rng)
         reading = read(run, model, data.cropped_batches("test", crops, run), temperature)
-        label = dataset.label.cpu().numpy()
+        label = data.label["test"]
         numbers = measure_groups(reading.predictions, reading.calibrated, label, everything)
         rows.append(pd.DataFrame(numbers).assign(kept_fraction=fraction))
     return pd.concat(rows, ignore_index=True).drop(columns=["group", "place"])

@@ -21,6 +21,7 @@ from protein_robust.ingest import (
     read_families,
     read_sequences,
 )
+from protein_robust.ingest.images import human_labels_of, read_image_table
 from protein_robust.ingest.readers.clans import without_version
 from protein_robust.noise import (
     Classes,
@@ -52,7 +53,8 @@ def prepare_noise(run: PlannedRun) -> None:
         return
     except InputError:
         pass  # absent, or not whole: drawn anew, to the same numbers
-    inputs = _inputs(run.dataset_folder, run.inputs["dataset_digest"])
+    inputs_of = _inputs_of_images if run.is_of_images else _inputs
+    inputs = inputs_of(run.dataset_folder, run.inputs["dataset_digest"])
     noise = run.inputs["noise"]
     try:
         rule = _with_versions(LabelRule(**noise["label"]), inputs.classes.accessions)
@@ -86,6 +88,20 @@ def _inputs(folder: Path, digest: str) -> NoiseInputs:
         cache(partial(_nearest, train, len(families))),
     )
     return NoiseInputs(labels, lengths, classes, digest, _conflicts(folder, train["sequence"]))
+
+
+def _inputs_of_images(folder: Path, digest: str) -> NoiseInputs:
+    """The same of images, of which each is one thing, not to be cropped: all are of length 1."""
+    tables = {split: read_image_table(folder, split, columns=["label"]) for split in SPLITS}
+    labels = {split: table["label"].to_numpy().astype(np.int64) for split, table in tables.items()}
+    families = read_families(folder)
+    classes = Classes(
+        tuple(families["family_accession"].to_pylist()), tuple(families["clan"].to_pylist())
+    )
+    lengths = {split: np.ones_like(label) for split, label in labels.items()}
+    lengths |= {split: np.zeros(0, np.int64) for split in OTHER_SPLITS}
+    annotations = human_labels_of(folder)
+    return NoiseInputs(labels, lengths, classes, digest, annotations=annotations)
 
 
 def _nearest(train: pa.Table, num_classes: int) -> NDArray[np.int64]:

@@ -40,7 +40,8 @@ def rate_groups(runs: Sequence[PlannedRun]) -> pd.DataFrame:
         elif label["kind"] not in WITHOUT_RATE:
             key = (*place, _text({**label, "rate": None}))
             groups.setdefault(key, {})[noise] = float(label["rate"])
-            kinds[key] = (str(label["kind"]), str(crop["kind"]))
+            crops = "" if run.is_of_images else str(crop["kind"])
+            kinds[key] = (str(label["kind"]), crops)
     rows = []
     names: set[str] = set()
     for group, rates in groups.items():
@@ -63,8 +64,8 @@ def _text(content: Mapping[str, Any]) -> str:
 
 def _group_name(label_kind: str, crop_kind: str, names: set[str]) -> str:
     """Words for a group, with a number where two would have the same."""
-    crops = "whole sequences" if crop_kind == "none" else f"{crop_kind} crops"
-    name = stem = f"{label_kind} label noise, {crops}"
+    crops = {"": "", "none": ", whole sequences"}.get(crop_kind, f", {crop_kind} crops")
+    name = stem = f"{label_kind} label noise{crops}"
     number = 2
     while name in names:
         name, number = f"{stem} ({number})", number + 1

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from protein_robust.errors import InputError
 from protein_robust.ingest import read_families
 from protein_robust.losses import Loss, RemembersExamples, make_loss, teacher_of
-from protein_robust.models import ProtCNN, ProtCNNConfig
-from protein_robust.study.data import RunData
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.run_data import RunData
 from protein_robust.training import (
     MEMORY_FILE,
     Objective,
@@ -57,8 +56,7 @@ def make_objective(run: PlannedRun, data: RunData) -> Objective:
     loss = run_loss(run)
     memory: dict[str, Tensor] | None = None
     if isinstance(loss, RemembersExamples):
-        num_examples = len(data.datasets["train"])
-        memory = loss.new_memory(num_examples, len(data.families), data.device)
+        memory = loss.new_memory(data.size("train"), len(data.families), data.device)
     wanted = teacher_of(run.inputs["loss"]["name"])
     teacher = _network_of(run, data) if wanted == "network" else None
     if wanted == "labels":
@@ -99,9 +97,7 @@ def _network_of(run: PlannedRun, data: RunData) -> nn.Module:
     """The trained network of the teacher, which stays as it is."""
     metadata, checkpoint = _teacher(run)
     _check_teacher(run, data.families, metadata, checkpoint)
-    shape = metadata["inputs"]["model"]
-    config = ProtCNNConfig(**{**shape, "dilations": tuple(shape["dilations"])})
-    teacher = ProtCNN(config, len(data.families))
+    teacher = data.network(metadata["inputs"]["model"])
     load_weights(checkpoint, teacher)
     return teacher.to(data.device).eval().requires_grad_(False)
 

@@ -25,8 +25,8 @@ from protein_robust.study.training import OnStep, log_record, train_run
 from protein_robust.tracking import Experiment, TrainingRun, is_recorded, send_rest, start_run
 from protein_robust.training import StepReport, TrainingDiverged
 
-SECTIONS = ("loss", "model", "training")
-"""Inputs of a run that are logged as they are."""
+SECTIONS = ("loss", "model", "training", "augmentation")
+"""Inputs of a run that are logged as they are, where it has them."""
 OF_BEST = (
     "accuracy",
     "entropy_confidence",
@@ -190,7 +190,8 @@ def _params(run: PlannedRun) -> dict[str, Any]:
         flat["loss.emphasis_mode"] = emphasis.mode  # psi, which the parameters imply
     if run.teacher_name is not None:
         flat["loss.teacher"] = run.teacher_name
-    sections = {"noise.crop": noise["crop"]} | {k: run.inputs[k] for k in SECTIONS}
+    sections = {} if run.is_of_images else {"noise.crop": noise["crop"]}
+    sections |= {name: run.inputs[name] for name in SECTIONS if name in run.inputs}
     for section, values in sections.items():
         flat |= {f"{section}.{name}": value for name, value in values.items()}
     return flat

@@ -20,8 +20,8 @@ from protein_robust.ingest import read_families
 from protein_robust.models import ProtCNN
 from protein_robust.noise import Crops
 from protein_robust.noise.decoys import shuffle_residues
-from protein_robust.study.data import RunData
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.sequence_data import SequenceData
 from protein_robust.study.unknown import run_centroids
 
 MAX_DECOYS = 10_000
@@ -34,7 +34,7 @@ DECOYS = 22
 
 def package_run(
     run: PlannedRun,
-    data: RunData,
+    data: SequenceData,
     model: ProtCNN,
     temperature: float | None,
     *,
@@ -110,7 +110,7 @@ def _thresholds(
     )
 
 
-def draw_decoys(data: RunData, seed: int) -> SequenceDataset:
+def draw_decoys(data: SequenceData, seed: int) -> SequenceDataset:
     """Shuffle what is seen of validation and training sequences.
 
     Args:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from protein_robust.atomic import replace_file
-from protein_robust.config import LossConfig, NoiseConfig, StudyConfig, slug
+from protein_robust.config import ImageDataConfig, LossConfig, NoiseConfig, StudyConfig, slug
 from protein_robust.errors import InputError
 from protein_robust.ingest import ingest, is_current, read_manifest
+from protein_robust.ingest.images import are_current, ingest_images
 from protein_robust.ingest.store import is_complete
 from protein_robust.losses import complete_parameters
 from protein_robust.training import checkpoint_digest
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Part of a run's inputs: raised when the meaning of a setting changes, so that runs are redone."""
 
 
@@ -74,9 +75,15 @@ class PlannedRun:
         return f"{self.loss_label} | {self.noise} | seed {self.seed}"
 
     @property
+    def is_of_images(self) -> bool:
+        """Whether its examples are images, not sequences."""
+        return "augmentation" in self.inputs
+
+    @property
     def is_done(self) -> bool:
         """Whether it was trained and evaluated with these very inputs."""
-        return all((self.folder / name).exists() for name in RESULT_FILES)
+        files = set(RESULT_FILES) - ({CLASSIFIER_FILE} if self.is_of_images else set())
+        return all((self.folder / name).exists() for name in files)
 
     def write(self) -> None:
         """Write `run.json`, from which `read_run` gets the run back."""
@@ -97,10 +104,13 @@ class PlannedRun:
         return self.teacher.name if is_beside else str(self.teacher.absolute())
 
 
+CLASSIFIER_FILE = "model/model.json"
+"""The mark of a classifier of sequences; a run on images has none."""
+
 RESULT_FILES = (
     "predictions.parquet",
     "evaluation/groups.parquet",
-    "model/model.json",
+    CLASSIFIER_FILE,
     "metrics.json",
     "history.jsonl",
     "done.json",
@@ -165,8 +175,13 @@ def prepare_data(
             expected, actual = "a whole dataset folder", "one that lacks a file"
             raise InputError(expected, actual, path=study.data.dataset)
         return manifest, False
-    folder, sources = study.dataset_folder, study.data.sources()
-    options = study.data.ingest_options()
+    folder = study.dataset_folder
+    if isinstance(study.data, ImageDataConfig):
+        images = study.data.image_options()
+        if are_current(folder, images):
+            return read_manifest(folder), False
+        return ingest_images(images, folder, on_progress=on_progress), True
+    sources, options = study.data.sources(), study.data.ingest_options()
     if is_current(folder, sources, options=options):
         return read_manifest(folder), False
     return ingest(sources, folder, options=options, on_progress=on_progress), True
@@ -244,6 +259,8 @@ def _plan_run(
         "loss": {"name": loss.name, **parameters},
         "seed": seed,
     }
+    if study.is_of_images:
+        inputs["augmentation"] = study.augmentation.model_dump()
     teacher = None
     if loss.teacher is not None:
         of_study = earlier.get(loss.teacher)

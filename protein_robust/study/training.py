@@ -16,9 +16,10 @@ from protein_robust.atomic import replace_file
 from protein_robust.evaluation import Describe, label_probability_histograms, predict, summarise
 from protein_robust.ingest import SPLITS
 from protein_robust.losses import Described
-from protein_robust.study.data import RunData, make_model, read_split
+from protein_robust.study.data import make_model
 from protein_robust.study.objective import make_objective, run_loss
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.run_data import RunData
 from protein_robust.tracking import TrainingRun
 from protein_robust.training import (
     Checkpoints,
@@ -49,14 +50,14 @@ class RunObserver:
     def __init__(
         self, run: PlannedRun, data: RunData, *, tracked: TrainingRun | None, on_step: OnStep
     ) -> None:
-        """Choose the sequences that are measured during training."""
+        """Choose the examples that are measured during training."""
         self._run = run
         self._data = data
         self._tracked = tracked
         self._on_step = on_step
         limit = run.inputs["training"]["monitor_size"]
         self._subsets = {
-            split: _fixed_subset(len(data.datasets[split]), limit, seed=run.seed)
+            split: _fixed_subset(data.size(split), limit, seed=run.seed)
             for split in ("train", "test")
         }
 
@@ -68,13 +69,13 @@ class RunObserver:
         """
         metrics: dict[str, float | list[float]] = {}
         for split in SPLITS:
-            if not len(self._data.datasets[split]):
+            if not self._data.size(split):
                 continue
             batches = self._data.evaluation_batches(split, self._run, self._subsets.get(split))
             describe = self._describe(epoch) if split == "train" else None
             precision = self._run.inputs["training"]["precision"]
             predictions = predict(model, batches, describe, precision=precision)
-            label = self._data.datasets[split].label.cpu().numpy()[predictions.index]
+            label = self._data.label[split][predictions.index]
             clean = self._data.clean_label[split][predictions.index]
             summary = summarise(predictions, label, clean)
             metrics |= {f"{split}/{name}": value for name, value in summary.items()}
@@ -95,16 +96,16 @@ class RunObserver:
             self._on_step(report)
 
     def on_divergence(self, diverged: TrainingDiverged, back_to: TrainingState | None) -> None:
-        """Write down the update and its sequences in `diverged.jsonl`."""
+        """Write down the update and its examples in `diverged.jsonl`."""
         if ranks.rank() != 0:
             return
-        names = read_split(self._run, "train", self._data.added, columns=["sequence_name"])
+        column, names = self._data.names(self._run, "train")
         content = {
             "epoch": diverged.epoch,
             "update": diverged.step,
             "loss": str(diverged.loss),
             "positions": diverged.examples,
-            "sequences": names["sequence_name"].take(list(diverged.examples)).to_pylist(),
+            column: names.take(list(diverged.examples)).to_pylist(),
             "goes_on_from_epoch": None if back_to is None else back_to.epoch,
         }
         with (self._run.folder / "diverged.jsonl").open("a", encoding="utf-8") as file:

@@ -20,8 +20,9 @@ from protein_robust.ingest import read_families, read_heldout_families, read_seq
 from protein_robust.models import ProtCNN
 from protein_robust.noise import draw_crops
 from protein_robust.noise.decoys import reverse_residues, shuffle_residues
-from protein_robust.study.data import EVALUATION_BATCH_SIZE, RunData
 from protein_robust.study.plan import PlannedRun
+from protein_robust.study.run_data import EVALUATION_BATCH_SIZE
+from protein_robust.study.sequence_data import SequenceData
 
 COLUMNS = (
     "checkpoint",
@@ -39,7 +40,7 @@ HELDOUT_CROPS, SHUFFLES = 20, 21
 """Streams of a run's seed: the crops of held-out sequences, and the orders of shuffled ones."""
 
 
-def run_centroids(run: PlannedRun, data: RunData, model: ProtCNN) -> Centroids:
+def run_centroids(run: PlannedRun, data: SequenceData, model: ProtCNN) -> Centroids:
     """Find where the families of a run are, by its given labels and the fixed crops of train.
 
     Args:
@@ -55,7 +56,7 @@ def run_centroids(run: PlannedRun, data: RunData, model: ProtCNN) -> Centroids:
 
 
 def measure_unknown(
-    run: PlannedRun, data: RunData, model: ProtCNN, *, centroids: Centroids | None = None
+    run: PlannedRun, data: SequenceData, model: ProtCNN, *, centroids: Centroids | None = None
 ) -> pd.DataFrame:
     """Measure how well each score tells test sequences from each kind of unknown ones.
 
@@ -88,7 +89,7 @@ def measure_unknown(
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
-def _unknown_batches(run: PlannedRun, data: RunData) -> Iterator[tuple[str, SequenceBatches]]:
+def _unknown_batches(run: PlannedRun, data: SequenceData) -> Iterator[tuple[str, SequenceBatches]]:
     """What is of no class, one kind at a time, since each has arrays on the device."""
     yield from _heldout_batches(run, data)
     test = data.datasets["test"]
@@ -104,7 +105,7 @@ def _unknown_batches(run: PlannedRun, data: RunData) -> Iterator[tuple[str, Sequ
         yield kind, replace(batches, dataset=replace(test, tokens=tokens))
 
 
-def _heldout_batches(run: PlannedRun, data: RunData) -> Iterator[tuple[str, SequenceBatches]]:
+def _heldout_batches(run: PlannedRun, data: SequenceData) -> Iterator[tuple[str, SequenceBatches]]:
     """Sequences of held-out families that are not in train."""
     columns = ["sequence", "family_accession"]
     table = read_sequences(run.dataset_folder, "heldout", columns=columns)

@@ -21,10 +21,14 @@ class FitOptions:
 
     Attributes:
         epochs: passes over the training data, at least 1.
-        optimizer: ``adamw``, or ``sgd`` with Nesterov momentum.
+        optimizer: ``adamw`` or ``sgd``.
         learning_rate: the peak, above 0.
-        weight_decay: of weight matrices and kernels; norms and biases have none.
+        weight_decay: of the weights that have it.
+        weight_decay_of: ``kernels``: weight matrices and kernels; norms and biases have none;
+            ``all``: these too, as where PyTorch's optimisers are given one group (He et al. 2016
+            and the studies of noisy labels that follow them).
         momentum: of SGD.
+        nesterov: whether SGD looks ahead (Sutskever et al. 2013).
         schedule: after the warm-up: ``cosine`` to 0, ``step``, or ``constant``.
         warmup: fraction of the training with linearly growing rate, in [0, 1).
         milestones: for ``step``: fractions of the training at which the rate is multiplied by
@@ -43,7 +47,9 @@ class FitOptions:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    weight_decay_of: Literal["kernels", "all"] = "kernels"
     momentum: float = 0.9
+    nesterov: bool = True
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup: float = 0.1
     milestones: tuple[float, ...] = (0.5, 0.75)
@@ -81,18 +87,19 @@ def learning_rate_factor(progress: float, options: FitOptions) -> float:
 
 
 def make_optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimizer:
-    """Build the optimiser; one-dimensional parameters (norms, biases) get no weight decay."""
+    """Build the optimiser; norms and biases are the parameters of one dimension."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    of_others = options.weight_decay if options.weight_decay_of == "all" else 0.0
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": of_others},
     ]
     if options.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
             lr=options.learning_rate,
             momentum=options.momentum,
-            nesterov=options.momentum > 0,  # torch refuses it where there is no momentum
+            nesterov=options.nesterov and options.momentum > 0,  # torch refuses it without any
             fused=True,
         )
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)

@@ -49,7 +49,7 @@ def test_what_is_not_given_has_a_default(minimal: Path) -> None:
 
 def test_defaults_of_the_schema_are_those_of_the_functions(minimal: Path) -> None:
     study = load_study(minimal)
-    assert study.protcnn() == ProtCNNConfig()
+    assert ProtCNNConfig(**study.model.model_dump()) == ProtCNNConfig()
     times = {
         f"checkpoint_{name}": getattr(study.checkpoints, name) for name in ("every", "minutes")
     }
@@ -75,7 +75,8 @@ def test_the_complete_study_reads_back_to_the_same(path: Path, tmp_path: Path) -
 
 
 def test_the_word_paper_stands_for_the_published_network(minimal: Path) -> None:
-    assert load_study(minimal, ["model=paper"]).protcnn() == ProtCNNConfig.paper()
+    paper = load_study(minimal, ["model=paper"]).model
+    assert ProtCNNConfig(**paper.model_dump()) == ProtCNNConfig.paper()
 
 
 def test_a_paths_folder_is_put_before_relative_sources(minimal: Path) -> None:

@@ -184,6 +184,12 @@ def test_a_channel_without_deviation_is_only_shifted() -> None:
     np.testing.assert_allclose(dataset.cut(np.arange(2), None).inputs, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_data_set_may_be_empty(channels: int) -> None:
+    dataset = dataset_of(images_of(0, channels=channels))
+    assert len(ImageBatches(dataset, 4).epoch(0)) == 0
+
+
 def test_an_empty_cut_has_no_images() -> None:
     poses = poses_of([(1, 1)] * 3, [True] * 3, [0.1] * 3)
     batch = dataset_of(images_of(3)).cut(np.zeros(0, np.int64), poses)

@@ -27,8 +27,9 @@ from protein_robust.study import (
     prepare_noise,
     run_all,
 )
-from protein_robust.study.data import RunData, make_model
+from protein_robust.study.data import make_model
 from protein_robust.study.measuring import find_temperature, measure_kept_fractions
+from protein_robust.study.sequence_data import SequenceData
 from protein_robust.training import load_weights
 
 pytestmark = pytest.mark.slow
@@ -62,13 +63,13 @@ def predictions_of(run: PlannedRun, data: str) -> pd.DataFrame:
     return table[(table["checkpoint"] == "final") & (table["data"] == data)]
 
 
-def final_network(run: PlannedRun, data: RunData) -> torch.nn.Module:
+def final_network(run: PlannedRun, data: SequenceData) -> torch.nn.Module:
     model = make_model(run, data)
     load_weights(run.folder / "checkpoints" / "last", model)
     return model
 
 
-def with_labels(data: RunData, split: str) -> RunData:
+def with_labels(data: SequenceData, split: str) -> SequenceData:
     """The same data, but for every label of one split."""
     dataset = data.datasets[split]
     other = (dataset.label + 1) % len(data.families)
@@ -148,13 +149,13 @@ def test_the_whole_sequence_is_the_whole_and_a_part_is_that_part(run: PlannedRun
 def test_parts_are_cut_to_their_fraction(run: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_data(run)
     seen = []
-    cut = RunData.cropped_batches
+    cut = SequenceData.cropped_batches
 
-    def watched(self: RunData, split: str, crops: object, *rest: object) -> object:
+    def watched(self: SequenceData, split: str, crops: object, *rest: object) -> object:
         seen.append(crops.length / self.datasets[split].lengths)  # type: ignore[attr-defined]
         return cut(self, split, crops, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RunData, "cropped_batches", watched)
+    monkeypatch.setattr(SequenceData, "cropped_batches", watched)
     measure_kept_fractions(run, data, final_network(run, data), None)
     lengths = data.datasets["test"].lengths
     for fraction, kept in zip((1.0, 0.8, 0.6, 0.4, 0.2), seen, strict=True):

@@ -24,14 +24,15 @@ from protein_robust.study import (
     prepare_noise,
     run_all,
 )
-from protein_robust.study.data import RunData, make_model
+from protein_robust.study.data import make_model
 from protein_robust.study.packaging import MIN_DECOYS, cropped_tokens, draw_decoys, package_run
+from protein_robust.study.sequence_data import SequenceData
 from protein_robust.training import load_weights
 
 WriteStudy = Callable[..., Path]
 
 
-def trained(path: Path, *overrides: str) -> tuple[PlannedRun, RunData]:
+def trained(path: Path, *overrides: str) -> tuple[PlannedRun, SequenceData]:
     study = load_study(path, ["losses=[{name: cross_entropy, label: CCE}]", *overrides])
     manifest, _ = prepare_data(study)
     (run,) = plan_runs(study, manifest["digest"])
@@ -41,7 +42,7 @@ def trained(path: Path, *overrides: str) -> tuple[PlannedRun, RunData]:
     return run, load_data(run)
 
 
-def packaged(run: PlannedRun, data: RunData, temperature: float | None) -> Classifier:
+def packaged(run: PlannedRun, data: SequenceData, temperature: float | None) -> Classifier:
     model = make_model(run, data)
     load_weights(run.folder / "checkpoints" / "last", model)
     return Classifier.load(package_run(run, data, model, temperature))
@@ -161,7 +162,7 @@ def test_decoys_have_the_residues_of_sequences_in_another_order() -> None:
 
 
 class DataOf:
-    """What decoys need of `RunData`."""
+    """What decoys need of `SequenceData`."""
 
     def __init__(self, texts: dict[str, list[str]]) -> None:
         self.datasets = {split: split_of(part) for split, part in texts.items()}

@@ -27,7 +27,7 @@ from protein_robust.study import (
     prepare_noise,
     run_all,
 )
-from protein_robust.study.data import read_split
+from protein_robust.study.sequence_data import read_split
 
 WriteStudy = Callable[..., Path]
 FAMILIES = {"PF1": "CL1", "PF2": "CL1", "PF3": "", "PF4": "CL2", "PF5": "CL2"}

@@ -31,8 +31,8 @@ from protein_robust.study import (
     run_all,
     write_index,
 )
-from protein_robust.study.data import RunData
 from protein_robust.study.plan import RESULT_FILES
+from protein_robust.study.sequence_data import SequenceData
 
 WriteStudy = Callable[..., Path]
 pytestmark = pytest.mark.slow
@@ -232,7 +232,7 @@ def test_an_error_in_one_run_is_kept_and_the_others_go_on(
 ) -> None:
     runs = prepared(write_study())
 
-    def fails_once(run: PlannedRun, data: RunData) -> object:
+    def fails_once(run: PlannedRun, data: SequenceData) -> object:
         if run.name == runs[0].name:
             raise OSError(28, "No space left on device")
         return evaluate_run(run, data)

@@ -19,7 +19,8 @@ from protein_robust.evaluation import predict
 from protein_robust.evaluation.familiarity import SIGNS
 from protein_robust.ingest import read_sequences
 from protein_robust.study import PlannedRun, load_data, plan_runs, prepare_data, prepare_noise
-from protein_robust.study.data import RunData, make_model
+from protein_robust.study.data import make_model
+from protein_robust.study.sequence_data import SequenceData
 from protein_robust.study.unknown import COLUMNS, measure_unknown, run_centroids
 
 WriteStudy = Callable[..., Path]
@@ -60,7 +61,7 @@ def plan(write_study: WriteStudy, tmp_path: Path) -> Callable[..., PlannedRun]:
     return make
 
 
-def measured(run: PlannedRun) -> tuple[RunData, pd.DataFrame]:
+def measured(run: PlannedRun) -> tuple[SequenceData, pd.DataFrame]:
     """By the network that the run starts from: what is tested here is not how good it is."""
     data = load_data(run)
     return data, measure_unknown(run, data, make_model(run, data))
