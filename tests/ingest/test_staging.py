@@ -164,6 +164,37 @@ def test_tables_without_manifest_are_not_replaced(tmp_path: Path) -> None:
         check_output(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("modality", "name"), [("images", "images.npy"), ("sequences", "sequences.parquet")]
+)
+def test_a_dataset_of_either_modality_is_replaced(output: Path, modality: str, name: str) -> None:
+    (output / "manifest.json").write_text(json.dumps({"kind": "dataset", "modality": modality}))
+    (output / name).write_text("many")
+    (output / "families.parquet").write_text("few")
+    put(output, "other")
+    assert word(output) == "other"
+
+
+@pytest.mark.parametrize(
+    ("modality", "name"),
+    [("images", "sequences.parquet"), ("sequences", "images.npy"), ("sounds", "images.npy")],
+)
+def test_a_dataset_with_a_file_of_another_modality_is_not_replaced(
+    output: Path, modality: str, name: str
+) -> None:
+    (output / "manifest.json").write_text(json.dumps({"kind": "dataset", "modality": modality}))
+    (output / name).write_text("someone's")
+    with pytest.raises(InputError, match=f"a dataset folder, got a folder with '{name}' in it"):
+        put(output, "other")
+    assert (output / name).read_text() == "someone's"
+
+
+def test_images_without_manifest_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "images.npy").write_text("someone's")
+    with pytest.raises(InputError, match=r"got a folder without a manifest\.json of one"):
+        check_output(tmp_path)
+
+
 def test_a_dataset_of_another_version_is_replaced(output: Path) -> None:
     (output / "manifest.json").write_text('{"kind": "dataset", "schema_version": 1}')
     put(output, "new")

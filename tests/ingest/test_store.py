@@ -22,8 +22,10 @@ from protein_robust.ingest.store import (
     FILES,
     HELD_OUT,
     HELD_OUT_SCHEMA,
+    IMAGE_FILES,
     SEQUENCES,
     SEQUENCES_SCHEMA,
+    files_of,
     is_complete,
     read_families,
     read_manifest,
@@ -210,7 +212,46 @@ def test_a_manifest_without_a_list_of_files_is_not_complete(dataset: Path, files
 
 
 def test_every_file_has_a_plain_name() -> None:
-    assert all(Path(name).name == name for name in FILES)
+    assert all(Path(name).name == name for name in (*FILES, *IMAGE_FILES))
+
+
+def test_the_modality_says_which_files_there_may_be() -> None:
+    assert files_of({}) == files_of({"modality": "sequences"}) == FILES
+    assert files_of({"modality": "images"}) == IMAGE_FILES
+
+
+@pytest.mark.parametrize("modality", ["sounds", None, 1, [], {}])
+def test_an_unknown_modality_has_no_files(modality: Any, dataset: Path) -> None:
+    manifest = {**read_manifest(dataset), "modality": modality}
+    assert files_of(manifest) == ()
+    assert not is_complete(dataset, manifest)
+
+
+IMAGE_SIZES = {"images.npy": 3, "images.parquet": 3, "families.parquet": 3, "data_card.md": 3}
+
+
+@pytest.mark.parametrize(
+    ("modality", "files", "expected"),
+    [
+        ("images", IMAGE_SIZES, True),
+        ("images", {**IMAGE_SIZES, "images.npy": 4}, False),
+        ("images", {**IMAGE_SIZES, "sequences.parquet": 3}, False),
+        ("images", {**IMAGE_SIZES, "alignments.parquet": 3}, False),
+        ("images", {"sequences.parquet": 3, "families.parquet": 3}, False),
+        ("images", {"images.npy": 3, "images.parquet": 3}, False),
+        ("images", {"images.parquet": 3, "families.parquet": 3}, False),
+        ("sequences", IMAGE_SIZES, False),
+        ("sequences", {"sequences.parquet": 3, "families.parquet": 3}, True),
+        ("sequences", {"sequences.parquet": 3, "families.parquet": 3, "images.npy": 3}, False),
+    ],
+)
+def test_a_folder_is_complete_with_the_files_of_its_modality(
+    modality: str, files: dict[str, int], expected: bool, tmp_path: Path
+) -> None:
+    for name in (*FILES, *IMAGE_FILES):
+        (tmp_path / name).write_text("abc")
+    manifest = {"kind": "dataset", "modality": modality, "files": files}
+    assert is_complete(tmp_path, manifest) is expected
 
 
 CELLS = st.one_of(st.none(), st.text(max_size=3))

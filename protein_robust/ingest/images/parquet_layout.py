@@ -127,14 +127,15 @@ def _labels(column: pa.Array, limit: int, *, path: Path, row: int) -> Labels:
 
 def _decode_all(column: pa.Array, images: Pixels, *, path: Path, row: int) -> None:
     """Fill in the images of some rows."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     for place, content in enumerate(pc.struct_field(column, "bytes").to_pylist()):
         try:
             _decode(content, images[place], Image)
-        # What Pillow raises for a broken file: of its chunks SyntaxError, of their sizes the rest.
+        # What Pillow raises for a damaged file, depending on what is damaged.
         except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
-            actual = str(error) or type(error).__name__
+            is_unknown = isinstance(error, UnidentifiedImageError)  # whose text has an address
+            actual = "a damaged one" if is_unknown else str(error) or type(error).__name__
             expected = f"a PNG image of {SIZE} x {SIZE} pixels, RGB"
             raise InputError(expected, actual, path=path, line=row + place + 1) from error
 
@@ -145,6 +146,8 @@ def _decode(content: bytes | None, image: Pixels, pillow: ModuleType) -> None:
         raise ValueError("none")
     if not content.startswith(_PNG):
         raise ValueError(f"a file that begins with {content[:8]!r}")
+    if len(content) < len(_PNG) + _HEADER.size:
+        raise ValueError(f"a file of {len(content)} bytes")
     header = _HEADER.unpack_from(content, len(_PNG))
     if header != _RIGHT_HEADER:
         _, width, height, bits, colour = header
