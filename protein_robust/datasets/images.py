@@ -157,7 +157,7 @@ class ImageDataset:
         """
         device = self.pixels.device
         chosen = torch.from_numpy(index).to(device, non_blocking=True)
-        pixels = self.pixels[chosen]
+        pixels = self.pixels.index_select(0, chosen)
         if poses is not None and len(index):
             pixels = _posed(pixels, index, poses)
         return Batch(self._normalised(pixels), None, self.label[chosen], chosen)
@@ -195,7 +195,8 @@ def _posed(pixels: Tensor, index: NDArray[np.int64], poses: Poses) -> Tensor:
         row = row.clamp(0, framed.shape[1] - 1)
         column = column.clamp(0, framed.shape[2] - 1)
     first = torch.arange(batch, device=device)[:, None, None] * framed[0].numel()
-    return framed.view(-1)[first + row * framed.shape[2] + column]
+    place = first + row * framed.shape[2] + column
+    return framed.view(-1).index_select(0, place.view(-1)).view(place.shape)
 
 
 def _turned(row: Tensor, column: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
