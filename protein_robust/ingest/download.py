@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from protein_robust.errors import InputError
+from protein_robust.ingest.images.cifar import CIFAR10, CIFAR100, Cifar
 from protein_robust.ingest.transfer import (
     OnProgress,
     Server,
@@ -41,6 +42,7 @@ class RemoteFile:
         licence: under which terms the data stand.
         current_folder: the folder that follows the newest release, if there is one.
         checksums: name of the file of MD5 sums in the same folder, if there is one.
+        md5: the MD5 sum that the publisher states of a file that never changes, if there is one.
     """
 
     file_name: str
@@ -51,6 +53,7 @@ class RemoteFile:
     licence: str
     current_folder: str | None = None
     checksums: str | None = None
+    md5: str | None = None
 
 
 def _pfam(file_name: str) -> RemoteFile:
@@ -66,6 +69,18 @@ def _pfam(file_name: str) -> RemoteFile:
     )
 
 
+def _cifar(cifar: Cifar) -> RemoteFile:
+    return RemoteFile(
+        cifar.tarball,
+        base_url="https://www.cs.toronto.edu/~kriz/",
+        release_folder="",
+        release_pattern="python",
+        example="python",
+        licence="no terms stated",
+        md5=cifar.tarball_md5,
+    )
+
+
 DATASETS: Mapping[str, RemoteFile] = {
     "pfam-seed": _pfam("Pfam-A.seed.gz"),
     "pfam-hmm-dat": _pfam("Pfam-A.hmm.dat.gz"),
@@ -78,6 +93,8 @@ DATASETS: Mapping[str, RemoteFile] = {
         example="1.0",
         licence="no terms stated",
     ),
+    "cifar10": _cifar(CIFAR10),
+    "cifar100": _cifar(CIFAR100),
 }
 """What can be fetched, by the name of the command line."""
 
@@ -91,7 +108,8 @@ class Downloaded:
         num_bytes: its size.
         sha256: of its bytes as they are, 64 hexadecimal digits.
         verified_by: what its checksum was compared with: the list beside it on the server, which
-            shows damage on the way, or the caller's, which shows any change; None if nothing.
+            shows damage on the way, the published MD5 sum, or the caller's SHA-256, which shows any
+            change; None if nothing.
         licence: under which terms the data stand.
         url: where it is from.
         resumed_from: bytes that were there before; ``num_bytes`` if nothing had to be fetched.
@@ -100,7 +118,7 @@ class Downloaded:
     path: Path
     num_bytes: int
     sha256: str
-    verified_by: Literal["md5_checksums", "sha256"] | None
+    verified_by: Literal["md5_checksums", "md5", "sha256"] | None
     licence: str
     url: str
     resumed_from: int
@@ -123,10 +141,11 @@ def download(
 
     Args:
         name: one of `DATASETS`.
-        release: such as ``37.4``; ``current`` for Pfam's newest.
+        release: such as ``37.4``; ``current`` for Pfam's newest; ``python`` for CIFAR.
         folder: where to put it; made if missing.
         base_url: a mirror, instead of the official folder of all releases.
-        sha256: the right checksum; if not given, the one in the server's file of MD5 sums.
+        sha256: the right checksum; if not given, the published one of the file, or that in the
+            server's file of MD5 sums.
         on_progress: called with the bytes that are there and, if known, those of the whole file.
 
     Returns:
@@ -152,7 +171,7 @@ def download(
             is_recorded = (old.get("url"), old.get("sha256")) == (url, sums["sha256"])
             if is_recorded and release != CURRENT and sha256 is None:
                 return _result(target, remote, old, kept)  # without asking the server
-        right = sha256.lower() if sha256 else None
+        right = sha256.lower() if sha256 else remote.md5
         if right is None and remote.checksums is not None:
             right = server.listed_md5(url, remote.checksums)
         if not is_there:
@@ -162,7 +181,7 @@ def download(
             raise InputError(f"no other {target.name}", actual, path=target)
         manifest: dict[str, object] = {"name": name, "release": release, "url": url, **sums}
         manifest["num_bytes"] = target.stat().st_size
-        manifest["verified_by"] = ("sha256" if sha256 else remote.checksums) if right else None
+        manifest["verified_by"] = _source_of_sum(remote, sha256) if right else None
         manifest["licence"] = remote.licence
         date = old.get("last_modified") if is_there and is_recorded else None
         manifest["last_modified"] = date or transfer.known.last_modified
@@ -201,6 +220,13 @@ def remote_url(name: str, release: str, base_url: str | None = None) -> str:
         newest = f" or {CURRENT}" if remote.current_folder else ""
         raise InputError(f"a release of {name} such as {remote.example}{newest}", repr(release))
     return base + remote.release_folder.format(release=release) + remote.file_name
+
+
+def _source_of_sum(remote: RemoteFile, sha256: str | None) -> str | None:
+    """Where the checksum came from that a file was compared with."""
+    if sha256 is not None:
+        return "sha256"
+    return "md5" if remote.md5 is not None else remote.checksums
 
 
 def _result(target: Path, remote: RemoteFile, manifest: Mapping[str, Any], kept: int) -> Downloaded:

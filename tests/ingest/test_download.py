@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import importlib
@@ -193,6 +194,8 @@ def manifest(folder: Path) -> dict[str, object]:
             "1.0",
             "https://services.healthtech.dtu.dk/services/DeepLoc-1.0/deeploc_data.fasta",
         ),
+        ("cifar10", "python", "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"),
+        ("cifar100", "python", "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"),
     ],
 )
 def test_the_addresses_are_the_official_ones(name: str, release: str, url: str) -> None:
@@ -364,6 +367,66 @@ def test_a_terminal_shows_a_bar_that_begins_with_what_was_there(
     assert (task.total, task.completed) == (50_000, 50_000)
     # What was there already does not count as speed.
     assert sum(sample.completed for sample in task._progress) == 30_000
+
+
+# A file whose MD5 sum is published.
+
+TARBALL = "cifar-10-python.tar.gz"
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `CONTENT` be the published tarball."""
+    known = dataclasses.replace(DATASETS["cifar10"], md5=hashlib.md5(CONTENT).hexdigest())
+    monkeypatch.setitem(DATASETS, "cifar10", known)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("published")
+def test_a_published_sum_is_used_without_a_list(site: Site, tmp_path: Path) -> None:
+    site.files[f"/{TARBALL}"] = CONTENT
+    done = download("cifar10", "python", tmp_path, base_url=site.url)
+    assert (done.verified_by, done.licence) == ("md5", "no terms stated")
+    assert json.loads((tmp_path / f"{TARBALL}.json").read_text())["verified_by"] == "md5"
+    assert (tmp_path / TARBALL).read_bytes() == CONTENT
+    assert [path for path, _, _ in site.asked] == [f"/{TARBALL}"]
+
+
+def test_a_file_that_is_not_the_published_one_is_removed(site: Site, tmp_path: Path) -> None:
+    site.files[f"/{TARBALL}"] = CONTENT
+    message = "the right checksum, got md5 .* instead of c58f30108f718f92721af3b95e74349a from"
+    with pytest.raises(InputError, match=message):
+        download("cifar10", "python", tmp_path, base_url=site.url)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("published")
+def test_a_given_checksum_is_used_instead_of_the_published_one(site: Site, tmp_path: Path) -> None:
+    site.files[f"/{TARBALL}"] = b"another"
+    done = download("cifar10", "python", tmp_path, base_url=site.url, sha256=sha256(b"another"))
+    assert done.verified_by == "sha256"
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("content", [CONTENT, b"another"], ids=["the same", "another"])
+def test_a_file_that_is_there_is_held_against_the_published_sum(
+    content: bytes, site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / TARBALL).write_bytes(content)
+    if content == CONTENT:
+        done = download("cifar10", "python", tmp_path, base_url=site.url)
+        assert (done.verified_by, done.resumed_from) == ("md5", 50_000)
+    else:
+        with pytest.raises(
+            InputError, match=r"no other cifar-10-python\.tar\.gz, got one with md5"
+        ):
+            download("cifar10", "python", tmp_path, base_url=site.url)
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("release", ["1.0", "current", "binary", "python/.."])
+def test_cifar_has_one_release(release: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a release of cifar100 such as python, got"):
+        download("cifar100", release, tmp_path)
 
 
 # Broken connections within one call.
