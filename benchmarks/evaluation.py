@@ -34,7 +34,7 @@ from protein_robust.evaluation.measures import measure
 from protein_robust.evaluation.predict import Predictions, over_examples, predict_at
 from protein_robust.evaluation.temperature import collect_logits, fit_temperature, sample_size
 from protein_robust.models import ProtCNN, ProtCNNConfig
-from protein_robust.study.data import EVALUATION_BATCH_SIZE
+from protein_robust.study.run_data import EVALUATION_BATCH_SIZE
 
 T = TypeVar("T")
 MAX_RESIDUES = 65_536
