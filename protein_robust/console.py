@@ -65,7 +65,7 @@ class ReadingProgress(_Shown):
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[records]:,} sequences"),
+            TextColumn("{task.fields[records]:,} records"),
             TimeElapsedColumn(),
             console=errors,
             disable=not errors.is_terminal,

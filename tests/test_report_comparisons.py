@@ -72,9 +72,9 @@ class TestCompareMethods:
         frame.loc[frame["prediction"] == "PF2", "prediction"] = missing
         pd.testing.assert_frame_equal(compared(frame), compared(predictions(A=54, B=30)))
 
-    def test_other_sequences_are_an_error(self) -> None:
+    def test_other_examples_are_an_error(self) -> None:
         frame = predictions(A=54, B=30)
-        with pytest.raises(ValueError, match="the same sequences for every loss and seed"):
+        with pytest.raises(ValueError, match="the same examples for every loss and seed"):
             compared(frame.drop(index=frame.index[-1]))
 
     def test_other_labels_of_a_row_are_an_error(self) -> None:

@@ -285,7 +285,7 @@ def groups() -> pd.DataFrame:
 class TestGroups:
     def test_one_group_makes_no_panel(self) -> None:
         figure = accuracy_by_group(groups())["crop"]
-        assert titles(figure) == ["By size of the family"]
+        assert titles(figure) == ["By size of the class"]
         ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
         assert ticks == ["<= 10\nn = 12", "> 200\nn = 40"]
 

@@ -109,7 +109,7 @@ def risk_coverage_curves(
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlim(0, 1.02)
         axis.set_ylim(bottom=0)
-        x, y = "coverage: share of the test sequences answered", "risk: wrong among the answered"
+        x, y = "coverage: share of the test examples answered", "risk: wrong among the answered"
         finish_axis(axis, title=f"Risk and coverage: {noise}", x=x, y=y)
         add_legend(figure, [axis])
         figures[str(noise)] = figure

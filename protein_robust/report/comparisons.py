@@ -16,12 +16,12 @@ from protein_robust.report.tables import require_columns
 
 PREDICTION_KEYS = ("noise", "loss", "seed", "row")
 COMPARISONS_NOTE = (
-    "Each pair of methods on the same test sequences, final networks. Difference: of the "
-    "accuracies, in percentage points, with its 95 % bootstrap interval over test sequences (each "
-    "with all its seeds). Right only: sequences that one gets right more often than the other, "
-    "first : second. p: McNemar's exact test, one vote a sequence, corrected for the number of "
+    "Each pair of methods on the same test examples, final networks. Difference: of the "
+    "accuracies, in percentage points, with its 95 % bootstrap interval over test examples (each "
+    "with all its seeds). Right only: examples that one gets right more often than the other, "
+    "first : second. p: McNemar's exact test, one vote an example, corrected for the number of "
     "pairs of a noise setting (Holm). A difference is called real where p is below 0.05 and the "
-    "interval does not reach 0. Both are about these networks on other such sequences; what "
+    "interval does not reach 0. Both are about these networks on other such examples; what "
     "another seed would change is in the interval over seeds (Student's t), where there are two or "
     "more."
 )
@@ -34,7 +34,7 @@ def compare_methods(predictions: pd.DataFrame, generator: np.random.Generator) -
 
     Args:
         predictions: of one kind of data; columns ``noise, loss, seed, row, clean_label,
-            prediction``, where a row is the same sequence in every run of a noise setting; a
+            prediction``, where a row is the same example in every run of a noise setting; a
             missing prediction is a wrong one.
         generator: source of the bootstrap's draws.
 
@@ -62,7 +62,7 @@ def comparisons_display(comparisons: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``noise``, ``methods``, ``difference``, ``over seeds``, ``right only`` (how many
-        sequences one gets right more often than the other), ``p`` and ``better``; differences are
+        examples one gets right more often than the other), ``p`` and ``better``; differences are
         first minus second in percentage points.
     """
     rows = [
@@ -169,7 +169,7 @@ def _correct_by_method(part: pd.DataFrame) -> dict[str, dict[int, NDArray[np.boo
         rows = ordered[["row", "clean_label"]].reset_index(drop=True)
         first = rows if first is None else first
         if not rows.equals(first) or rows["row"].duplicated().any():
-            expected = "the same sequences for every loss and seed of a noise setting, each once"
+            expected = "the same examples for every loss and seed of a noise setting, each once"
             raise ValueError(f"Expected `predictions` to have {expected}, got others for {loss}.")
         given = ordered["prediction"].astype(object)  # missing where a search has no hit
         is_same = given.where(given.notna(), "") == ordered["clean_label"].astype(object)

@@ -18,12 +18,12 @@ class Confusion:
     """Predictions by clan, of one method.
 
     Attributes:
-        clans: names, of length G; a family without a clan is one of its own.
+        clans: names, of length G; a class without a clan is one of its own.
         totals: predictions for each true clan, shape (G,), int64.
         true: true clan of each kind of error between clans, shape (P,), int64.
         predicted: the clan that was predicted, shape (P,), int64.
         numbers: how often, shape (P,), int64, above 0.
-        num_within: wrong predictions of another family of the true clan.
+        num_within: wrong predictions of another class of the true clan.
     """
 
     clans: Sequence[str]
@@ -49,9 +49,9 @@ class Confusion:
         return self.num_within + self.num_between
 
 
-def known_clan(clans: Mapping[str, str | None], family: str) -> str | None:
-    """Look up the clan of a family; a missing value of a table is none."""
-    clan = clans.get(family)
+def known_clan(clans: Mapping[str, str | None], name: str) -> str | None:
+    """Look up the clan of a class; a missing value of a table is none."""
+    clan = clans.get(name)
     return clan if isinstance(clan, str) and clan else None
 
 
@@ -61,16 +61,16 @@ def confuse(predictions: pd.DataFrame, clans: Mapping[str, str | None]) -> Confu
     Only pairs that occur are kept, so that thousands of clans need no square matrix.
 
     Args:
-        predictions: columns ``clean_label`` and ``prediction``, accessions of families; a missing
+        predictions: columns ``clean_label`` and ``prediction``, accessions of classes; a missing
             prediction is an error between clans, with `NO_ANSWER` in the place of the other clan.
-        clans: clan of each family; None, or none listed, makes the family a clan of its own.
+        clans: clan of each class; None, or none listed, makes the class a clan of its own.
 
     Returns:
         The counts; clans are in the order of their names.
     """
     pair = predictions[["clean_label", "prediction"]].astype(object).fillna(NO_ANSWER)
-    families = pd.unique(pair.to_numpy().ravel())
-    clan_of = {family: known_clan(clans, family) or family for family in families}
+    classes = pd.unique(pair.to_numpy().ravel())
+    clan_of = {name: known_clan(clans, name) or name for name in classes}
     names = sorted(set(clan_of.values()))
     number = {name: place for place, name in enumerate(names)}
     true, predicted = (pair[name].map(clan_of).map(number).to_numpy(np.int64) for name in pair)

@@ -1,4 +1,4 @@
-"""Which clans are taken for each other, and how many errors stay within a clan."""
+"""Which clans, or classes without one, are taken for each other, and what stays in a clan."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def clan_confusion(
     Args:
         predictions: of test data by final networks; columns ``noise, loss, clean_label,
             prediction``.
-        clans: clan of each family; None makes the family a clan of its own.
+        clans: clan of each class; None makes the class a clan of its own.
         valid_accuracy: mean over seeds by noise and loss; the method with the highest one is shown
             in the matrix, with the predictions of all its seeds. Without any, the first one.
         losses: the order of the methods; by default that of the predictions.
@@ -62,7 +62,7 @@ def clan_confusion(
         if not any(made.num_wrong for made in by_loss.values()):
             continue
         shown = max(by_loss, key=lambda loss: valid_accuracy.get((str(noise), loss), -1.0))
-        has_clans = any(known_clan(clans, family) for family in part["clean_label"].unique())
+        has_clans = any(known_clan(clans, name) for name in part["clean_label"].unique())
         is_best = (str(noise), shown) in valid_accuracy and len(by_loss) > 1
         why = ", the method with the highest validation accuracy" if is_best else ""
         figures[str(noise)] = _draw(str(noise), (shown, why), by_loss, has_clans=has_clans)
@@ -83,12 +83,12 @@ def _draw(
     figure = Figure(figsize=(side + 6.4, max(side + 1.2, 3.6 + lower)), layout="constrained")
     parts = figure.subfigures(1, 2, squeeze=False, width_ratios=(side + 1.2, 5.2))
     matrix, rest = parts[0]
-    what = "clan" if has_clans else "family"
+    what = "clan" if has_clans else "class"
     if len(chosen):
         _draw_matrix(matrix.subplots(), confusion, chosen, what)
     pairs, bars = rest.subplots(2, 1, height_ratios=(3.4, lower))
     _draw_pairs(pairs, confusion, what)
-    _draw_errors(bars, by_loss)
+    _draw_errors(bars, by_loss, has_clans=has_clans)
     add_caption(
         figure,
         _notes(noise, shown + why, confusion, num_shown=len(chosen), what=what),
@@ -117,7 +117,7 @@ def _notes(noise: str, shown: str, confusion: Confusion, *, num_shown: int, what
 
 
 def _plural(what: str) -> str:
-    return "families" if what == "family" else f"{what}s"
+    return "classes" if what == "class" else f"{what}s"
 
 
 def _most_confused(confusion: Confusion) -> NDArray[np.int64]:
@@ -141,7 +141,7 @@ def _errors_among(confusion: Confusion, chosen: NDArray[np.int64]) -> NDArray[np
 
 
 def _draw_matrix(axis: Axes, confusion: Confusion, chosen: NDArray[np.int64], what: str) -> None:
-    """Draw which shares of the sequences of a clan are predicted as others."""
+    """Draw which shares of the examples of a clan are predicted as others."""
     from matplotlib.ticker import PercentFormatter
 
     off = _errors_among(confusion, chosen)
@@ -163,7 +163,7 @@ def _draw_matrix(axis: Axes, confusion: Confusion, chosen: NDArray[np.int64], wh
     axis.tick_params(labelsize=7)
     percent = PercentFormatter(1.0)
     bar = axis.figure.colorbar(image, ax=axis, shrink=0.6, format=percent, location="bottom")
-    bar.set_label(f"of the sequences of the true {what}", fontsize=8)
+    bar.set_label(f"of the examples of the true {what}", fontsize=8)
     bar.ax.tick_params(labelsize=8)
 
 
@@ -185,8 +185,8 @@ def _draw_pairs(axis: Axes, confusion: Confusion, what: str) -> None:
     axis.tick_params(axis="y", labelsize=7)
 
 
-def _draw_errors(axis: Axes, by_loss: Mapping[str, Confusion]) -> None:
-    """Draw for each method which share of its predictions errs within and between clans."""
+def _draw_errors(axis: Axes, by_loss: Mapping[str, Confusion], *, has_clans: bool) -> None:
+    """Draw for each method which share of its predictions errs, within and between clans."""
     from matplotlib.ticker import PercentFormatter
 
     totals = np.array([made.num_predictions for made in by_loss.values()])
@@ -194,7 +194,8 @@ def _draw_errors(axis: Axes, by_loss: Mapping[str, Confusion]) -> None:
     between = np.array([made.num_between for made in by_loss.values()]) / totals
     names = [textwrap.shorten(loss, 26, placeholder="…") for loss in by_loss]
     places = range(len(names))
-    axis.barh(places, within, height=0.65, color=PALETTE[5], label=_ERRORS[0])
+    if has_clans:
+        axis.barh(places, within, height=0.65, color=PALETTE[5], label=_ERRORS[0])
     axis.barh(
         places, between, left=within, height=0.65, color=PALETTE[1], edgecolor="w", lw=0,
         hatch="///", label=_ERRORS[1],
@@ -207,4 +208,5 @@ def _draw_errors(axis: Axes, by_loss: Mapping[str, Confusion]) -> None:
     axis.locator_params(axis="x", nbins=5)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     finish_axis(axis, title="All methods", x="errors, of the test predictions", y="", grid="x")
-    axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    if has_clans:  # else all errors are of one kind
+        axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)

@@ -134,7 +134,7 @@ def family_sizes(folder: Path) -> Figure:
         ranks.set_yscale("log")
         ranks.yaxis.set_major_formatter("{x:,.0f}")
     else:
-        ranks.set_ylim(bottom=0)
+        ranks.set_ylim(0, 1.1 * max(sizes[0], 1))  # room for the marks at the top
     median = float(np.median(sizes))
     ranks.axhline(median, color="0.5", linewidth=1, linestyle="--")
     ranks.annotate(

@@ -19,16 +19,16 @@ class StudyFrames:
     Attributes:
         results: one row a value.
         history: one row an epoch.
-        predictions: of the test data by the final networks; ``row`` is the same sequence in every
-            run of a noise setting; ``clean_label`` and ``prediction`` are accessions.
+        predictions: of the test data by the final networks; ``row`` is the same example in every
+            run of a noise setting; ``clean_label`` and ``prediction`` are accessions of classes.
         comparisons: of `protein_robust.report.comparisons.compare_methods`, from predictions.
-        groups: accuracy and calibration by group of sequences.
+        groups: accuracy and calibration by group of examples.
         reliability: bins of confidence.
         risk_coverage: risk at each coverage.
         kept_fractions: measures of test sequences cut to a fixed share.
         unknown: how well each score tells unknown sequences.
         rates: ``noise``, ``group``, ``label_rate``: settings that differ in the rate only.
-        clans: clan of each family by accession; None for none.
+        clans: clan of each class by accession, of an image its superclass; None for none.
     """
 
     results: pd.DataFrame

@@ -1,4 +1,4 @@
-"""Where a network is right: by size of the family, by length, by how much of a sequence is left."""
+"""Where a network is right: by size of the class, by length, by how much of a sequence is left."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ GROUP_COLUMNS = (
 STACKED_FROM = 8
 """With more losses than this the panels stand one below the other."""
 _PANELS = (
-    ("family_size", "By size of the family", "training sequences of the family"),
+    ("family_size", "By size of the class", "training examples of the class"),
     ("length", "By length", "residues that the network sees"),
     ("kept_fraction", "By kept part", "share of the sequence that the crop keeps"),
 )
 
 
 def accuracy_by_group(groups: pd.DataFrame, styles: Styles | None = None) -> dict[str, Figure]:
-    """Draw the test accuracy of final networks by size of the family, by length, by kept part.
+    """Draw the test accuracy of final networks by size of the class, by length, by kept part.
 
-    Bars are Wilson intervals of one network's test sequences; point and interval are means over
-    seeds. A panel is left out where all sequences are in one group.
+    Bars are Wilson intervals of one network's test examples; point and interval are means over
+    seeds. A panel is left out where all examples are in one group.
 
     Args:
         groups: a row for each group, columns `GROUP_COLUMNS`.
@@ -86,7 +86,7 @@ def _draw_groups(part: pd.DataFrame, panels: list[tuple[str, str, str]], styles:
     noise, num_seeds = str(part["noise"].iloc[0]), int(part["seed"].nunique())
     mean = f", means over {num_seeds} seeds" if num_seeds > 1 else ""
     note = f"{noise}: final networks; bars are 95 % Wilson intervals of one network's test "
-    add_caption(figure, [f"{note}sequences{mean}; n: test sequences."], width=110)
+    add_caption(figure, [f"{note}examples{mean}; n: test examples."], width=110)
     add_legend(figure, axes)
     return figure
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protein_robust.ingest import read_families
+from protein_robust.ingest import read_families, read_manifest
 from protein_robust.ingest.images import read_image_table, read_images
 from protein_robust.noise import LabelNoise
 from protein_robust.report.drawing import add_caption
@@ -22,6 +23,9 @@ PER_CLASS = 10
 """The figure of a data set shows so many classes at most, and so many images of each."""
 NUM_WRONG = 24
 """Images with wrong labels that are shown."""
+_IN_A_ROW = 8
+_NAME_LETTERS = 16
+"""Longer names of classes are broken above an image."""
 
 
 def image_samples(folder: Path) -> Figure:
@@ -56,8 +60,9 @@ def image_samples(folder: Path) -> Figure:
     axis.set_yticks(middles, [str(names[number]) for number in shown], fontsize=8)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    note = "" if len(shown) == len(names) else f" {len(shown)} of {len(names)} classes."
-    add_caption(figure, [f"The first training images of a class, as they are.{note}"])
+    part = "" if len(shown) == len(names) else f", {len(shown)} of {len(names)} classes"
+    about = f"{read_manifest(folder)['name']}: the first training images of each class{part}."
+    add_caption(figure, [about], width=72)
     return figure
 
 
@@ -84,21 +89,23 @@ def wrong_label_samples(folder: Path, noise: LabelNoise, title: str) -> Figure |
     chosen = np.unique(wrong[np.linspace(0, len(wrong) - 1, NUM_WRONG).astype(int)])
     images, _ = _train(folder)
     names = read_families(folder)["family_accession"].to_pylist()
-    figure = Figure(figsize=(8.8, 5.2), layout="constrained")
-    axes: NDArray[np.object_] = figure.subplots(3, 8, squeeze=False).ravel()
+    num_rows = -(-len(chosen) // _IN_A_ROW)
+    figure = Figure(figsize=(8.8, 1.55 * num_rows + 0.4), layout="constrained")
+    axes = figure.subplots(num_rows, _IN_A_ROW, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, place in zip(axes, chosen, strict=False):
         given, clean = names[noise.label[place]], names[noise.clean_label[place]]
         _show(axis, images[place], f"{given}\n(was {clean})")
-    figure.suptitle(f"Wrong labels: {title}", fontsize=10)
-    add_caption(figure, [f"{len(chosen)} of {len(wrong):,} training images with a wrong label."])
+    about = f"{title}: {len(chosen)} of {len(wrong):,} training images with a wrong label."
+    add_caption(figure, [f"{about} Above: the given class, and the right one."], width=120)
     return figure
 
 
 def _show(axis: Axes, image: NDArray[np.uint8], title: str) -> None:
     axis.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
-    axis.set_title(title, fontsize=7)
+    lines = [textwrap.fill(line, _NAME_LETTERS) for line in title.split("\n")]
+    axis.set_title("\n".join(lines), fontsize=7)
 
 
 def _train(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

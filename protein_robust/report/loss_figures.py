@@ -14,6 +14,7 @@ from protein_robust.losses import Loss, ProSelfLC
 from protein_robust.report.drawing import add_caption, finish_axis
 from protein_robust.report.figures import PALETTE, loss_styles
 from protein_robust.report.loss_curves import logits_at, loss_curves, needs_more
+from protein_robust.report.styles import Styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,11 @@ _HISTOGRAM_COLUMNS = ("loss", "is_corrupted", "label_probability")
 
 
 def loss_shapes(
-    losses: Mapping[str, Loss], *, num_classes: int = 10, progress: float = 0.5
+    losses: Mapping[str, Loss],
+    *,
+    num_classes: int = 10,
+    progress: float = 0.5,
+    styles: Styles | None = None,
 ) -> Figure:
     """Draw each loss against p_y: its value, how hard it pulls, and its weight on p - q.
 
@@ -46,6 +51,7 @@ def loss_shapes(
         losses: by the name to show; see `loss_curves` for those left out.
         num_classes: K, at least 2.
         progress: of the training, in [0, 1].
+        styles: colour and line of each loss; by default `loss_styles` of these losses.
 
     Returns:
         The figure.
@@ -56,7 +62,7 @@ def loss_shapes(
     from matplotlib.figure import Figure
 
     curves = loss_curves(losses, num_classes=num_classes, progress=progress)
-    styles = loss_styles(losses)
+    styles = styles or loss_styles(losses)
     figure = Figure(figsize=(10.8, 3.7 + 0.06 * len(losses)), layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, (column, title, label) in zip(axes, _SHAPES, strict=True):
@@ -163,13 +169,16 @@ def trust_over_time(
     return figure
 
 
-def label_probability_histogram(frame: pd.DataFrame, *, num_bins: int = 20) -> Figure:
+def label_probability_histogram(
+    frame: pd.DataFrame, *, num_bins: int = 20, title: str = ""
+) -> Figure:
     """Draw how probable the network finds the given labels, right and wrong ones apart.
 
     Args:
         frame: columns ``loss``, ``is_corrupted`` and ``label_probability`` (of the given label, in
             [0, 1]), one row an example; or one row a bin, with its middle and a ``count``.
         num_bins: equal parts of [0, 1].
+        title: what to say above the panels; empty for nothing.
 
     Returns:
         A panel for each loss, with the same axes: percent of the right and of the wrong labels.
@@ -205,6 +214,8 @@ def label_probability_histogram(frame: pd.DataFrame, *, num_bins: int = 20) -> F
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axis in axes[len(groups) :]:
         axis.remove()
+    if title:
+        add_caption(figure, [title], width=110)
     _legend(figure, axes[0])
     return figure
 

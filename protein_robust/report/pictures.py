@@ -33,7 +33,7 @@ HISTOGRAMS = {"train/clean_histogram": False, "train/noisy_histogram": True}
 
 CAPTIONS: Mapping[str, tuple[str, str]] = {
     "protein_table": (
-        "The protein table",
+        "The talk's table",
         "Accuracy on training data is against the labels that were given, wrong ones included: a "
         "value near the share of right labels means that wrong ones were not learnt.",
     ),
@@ -54,12 +54,13 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "accuracy_by_group": (
         "Where the networks are right",
-        "Groups of few test sequences have wide intervals; compare methods where these are small.",
+        "Groups of few test examples have wide intervals; compare methods where these are small.",
     ),
     "clan_confusion": (
-        "Which clans are confused",
-        "An error within a clan is a relative taken for the family, and costs less than one "
-        "between clans.",
+        "What is confused",
+        "Errors between clans, or between classes where no clans are known; clans of images are "
+        "their superclasses. An error within a clan is a relative taken for the right class, and "
+        "costs less than one between clans.",
     ),
     "reliability": (
         "Reliability",
@@ -82,7 +83,8 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "label_probability": (
         "Probability of the given label",
-        "After the last epoch, of right and of wrong labels. Apart: the network tells them apart.",
+        "Of right and of wrong training labels, each as shares of its own number. Where the two "
+        "lie apart, the network tells them apart.",
     ),
     "trust_and_emphasis": (
         "Trust and emphasis",
@@ -131,7 +133,9 @@ def draw_pictures(
     for kind, subject, figure in _all_figures(frames, styles):
         made[new_stem(f"{kind} {subject}", made)] = Picture(kind, subject, figure)
     if losses and not all(needs_more(loss) for loss in losses.values()):
-        made["loss_shapes"] = Picture("loss_shapes", "", loss_shapes(losses))
+        # A loss without a finished run keeps the others' looks as they are.
+        all_styles = loss_styles([*styles, *losses])
+        made["loss_shapes"] = Picture("loss_shapes", "", loss_shapes(losses, styles=all_styles))
     return made
 
 
@@ -196,7 +200,7 @@ def _confusion(frames: StudyFrames, styles: Styles) -> dict[str, Figure]:
 
 
 def label_histograms(history: pd.DataFrame) -> dict[str, Figure]:
-    """Draw how p_y is distributed after the last epoch, where some labels are known to be wrong.
+    """Draw how p_y is distributed after the last measured epoch, where wrong labels are known.
 
     Args:
         history: one row an epoch, with the columns of `HISTOGRAMS`.
@@ -207,17 +211,18 @@ def label_histograms(history: pd.DataFrame) -> dict[str, Figure]:
     figures = {}
     if not set(HISTOGRAMS) <= set(history.columns):
         return {}
-    for noise, part in history.groupby("noise", sort=False):
+    # Not every epoch need be measured, nor the last one of a training that was stopped.
+    measured = history.dropna(subset=list(HISTOGRAMS))
+    for noise, part in measured.groupby("noise", sort=False):
         last = part[part["epoch"] == part.groupby(["loss", "seed"])["epoch"].transform("max")]
-        last = last.dropna(subset=list(HISTOGRAMS))
         rows = [
             (row["loss"], is_corrupted, (place + 0.5) / len(row[column]), count)
             for _, row in last.iterrows()
             for column, is_corrupted in HISTOGRAMS.items()
             for place, count in enumerate(row[column])
         ]
-        if rows:
-            columns = ["loss", "is_corrupted", "label_probability", "count"]
-            frame = pd.DataFrame(rows, columns=columns)
-            figures[str(noise)] = label_probability_histogram(frame)
+        columns = ["loss", "is_corrupted", "label_probability", "count"]
+        frame = pd.DataFrame(rows, columns=columns)
+        title = f"{noise}: training labels, after the last epoch that was measured."
+        figures[str(noise)] = label_probability_histogram(frame, title=title)
     return figures

@@ -52,7 +52,8 @@ def robustness_by_rate(
     for group, settings in rates.groupby("group", sort=False):
         part = wide.merge(settings[["noise", "label_rate"]], on="noise")
         if part["label_rate"].nunique() > 1:
-            note = f"{group}: test data, cropped like the training data; final networks."
+            crops = ", cropped like the training data" if _has_crops(results) else ""
+            note = f"{group}: test data{crops}; final networks."
             figure = _draw_panels(part, "label_rate", styles, notes=[note])
             for axis in figure.axes:
                 axis.set_xlabel("share of wrong training labels", fontsize=9)
@@ -90,6 +91,11 @@ def robustness_by_kept_fraction(
                 axis.invert_xaxis()  # the harder task on the right, as with wrong labels
             figures[str(noise)] = figure
     return figures
+
+
+def _has_crops(results: pd.DataFrame) -> bool:
+    """Whether test data are also measured as they are, which is where crops are possible."""
+    return bool((results["data"] == "test_whole").any())
 
 
 def _wide(results: pd.DataFrame) -> pd.DataFrame:

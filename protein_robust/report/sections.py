@@ -17,6 +17,7 @@ from protein_robust.report.comparisons import (
     comparisons_display,
     plain_statements,
 )
+from protein_robust.report.confusion import known_clan
 from protein_robust.report.frames import StudyFrames
 from protein_robust.report.measure_tables import (
     CALIBRATION_NOTE,
@@ -239,11 +240,15 @@ def _unknown(frames: StudyFrames) -> Iterator[Block]:
 
 
 def _measures(frames: StudyFrames) -> Iterator[Block]:
-    note = (
-        "Balanced accuracy and macro F1 count each family alike, however many sequences it has; "
-        "clan accuracy takes a relative for right; whole sequences are not cropped."
-    )
-    return _table(measures_table(frames.results), note)
+    results = frames.results
+    notes = ["Balanced accuracy and macro F1 count each class alike, however many examples it has"]
+    if any(known_clan(frames.clans, name) for name in frames.clans):
+        notes.append("clan accuracy takes a relative for right")
+    else:  # then it is the accuracy once more
+        results = results[results["metric"] != "clan_accuracy"]
+    if (results["data"] == "test_whole").any():
+        notes.append("whole sequences are not cropped")
+    return _table(measures_table(results), f"{'; '.join(notes)}.")
 
 
 def _data(facts: StudyFacts) -> Iterator[Block]:
