@@ -114,6 +114,7 @@ def test_what_is_not_drawn_is_counted(tiny10: Any, tmp_path: Path) -> None:
     assert read_families(tmp_path / "out")["num_train"].to_pylist() == [2] * 10
 
 
+@pytest.mark.slow
 def test_the_layout_does_not_change_the_digest(tiny100: Any, tmp_path: Path) -> None:
     sources = [
         tiny100.write_python(tmp_path / "python"),

@@ -299,6 +299,7 @@ def test_pickles_of_a_stream_are_read_one_after_the_other() -> None:
     assert load_dictionary(stream, "x") == {"a": 2}
 
 
+@pytest.mark.slow
 def test_nothing_of_a_refused_module_is_imported() -> None:
     code = (
         "import io, sys; from protein_robust.ingest.images.unpickling import load_value\n"
