@@ -190,13 +190,16 @@ def _add_download(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "download",
         help="a named data set from its official address",
-        description="Fetch pfam-seed, pfam-hmm-dat, pfam-clans or deeploc. What is interrupted "
-        "goes on with the same command; the file has its name only once its checksum is right.",
+        description="Fetch pfam-seed, pfam-hmm-dat, pfam-clans, deeploc, cifar10 or cifar100. What "
+        "is interrupted goes on with the same command; the file has its name only once its "
+        "checksum is right.",
     )
-    parser.add_argument("name", metavar="NAME", help="pfam-seed, pfam-hmm-dat, pfam-clans, deeploc")
-    parser.add_argument("--release", required=True, metavar="R", help="37.4, current; deeploc: 1.0")
+    names = "pfam-seed, pfam-hmm-dat, pfam-clans, deeploc, cifar10, cifar100"
+    parser.add_argument("name", metavar="NAME", help=names)
+    releases = "37.4, current; deeploc: 1.0; cifar10, cifar100: python"
+    parser.add_argument("--release", required=True, metavar="R", help=releases)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to put it")
-    parser.add_argument("--sha256", metavar="HEX", help="instead of the server's list of MD5 sums")
+    parser.add_argument("--sha256", metavar="HEX", help="instead of the known MD5 sum")
     parser.add_argument("--mirror", metavar="URL", help="of the same folders as the official one")
     parser.set_defaults(action=("data", "download_file"))
 

@@ -144,7 +144,7 @@ def find_model(place: Path) -> Path:
     if (place / CONTENT_FILE).exists():
         return place
     if (place / "run.json").exists():
-        expected = f"a run with a {MODEL} folder (`evaluate {place}` makes it)"
+        expected = f"a run on sequences with a {MODEL} folder (`evaluate {place}` makes it)"
         raise InputError(expected, "one without", path=place)
     if (place / "study.json").exists():
         runs = sorted(path.parent for path in place.glob(f"runs/*/{MODEL}"))

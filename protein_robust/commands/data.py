@@ -19,6 +19,7 @@ from protein_robust.ingest.store import CARD, MANIFEST
 
 _VERIFIED = {
     "md5_checksums": "by the MD5 in the server's list",
+    "md5": "by the published MD5",
     "sha256": "by the given SHA-256",
     None: "NOT VERIFIED: the server has no checksum for it",
 }
