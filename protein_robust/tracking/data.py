@@ -24,8 +24,12 @@ MAX_NOTE = 5000
 """Letters of a card that the run's page shows; its store takes 8000 in a tag."""
 MAX_PARAM = 500
 """Letters of a setting that are logged; a list of held-out families may be long."""
-NUMBERS = ("counts", "lengths", "family_sizes", "conflicts", "coordinates", "removed")
-"""Parts of a manifest that are numbers by name."""
+NUMBERS = (
+    "counts", "lengths", "family_sizes", "conflicts", "coordinates", "removed", "human_labels",
+)  # fmt: skip
+"""Parts of a manifest that are numbers by name; data sets of sequences and of images lack some."""
+CHANNELS = ("channel_mean", "channel_std")
+"""Of images: a number for each channel."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +51,9 @@ def log_data_card(
     Args:
         experiment: where `protein_robust.tracking.prepare` said.
         folder: the dataset folder, as the source of the data set.
-        manifest: its manifest; counts become metrics, options become those options that
-            are not None become parameters.
+        manifest: its manifest, of sequences or of images; counts, and of images the mean and the
+            deviation of each channel, become metrics; options that are not None become parameters,
+            of images their shape too.
         card: its data card in Markdown: the file ``data_card.md``, and the note of the run.
         figures: PNG files become image cards and files; others are files only.
         files: other files, kept at the root.
@@ -113,7 +118,9 @@ def _params(manifest: Mapping[str, Any]) -> Iterator[Param]:
         "name": manifest["name"],
         "digest": manifest["digest"],
         "is_synthetic": manifest["is_synthetic"],
-        "split_rule": manifest["split_rule"],
+        "modality": manifest.get("modality"),
+        "image_shape": _shape(manifest),
+        "split_rule": manifest.get("split_rule"),
         "verified": manifest["verification"]["passed"],
         "sources": ", ".join(Path(source["path"]).name for source in manifest["sources"]),
         **{f"options.{option}": value for option, value in manifest["options"].items()},
@@ -123,6 +130,12 @@ def _params(manifest: Mapping[str, Any]) -> Iterator[Param]:
             yield Param(key, str(value)[:MAX_PARAM])
 
 
+def _shape(manifest: Mapping[str, Any]) -> str | None:
+    """Height, width and channels of images."""
+    shape = manifest.get("image_shape")
+    return None if shape is None else " x ".join(map(str, shape))
+
+
 def _metrics(manifest: Mapping[str, Any]) -> Iterator[Metric]:
     from mlflow.entities import Metric
 
@@ -130,11 +143,15 @@ def _metrics(manifest: Mapping[str, Any]) -> Iterator[Metric]:
         # `201+` and the like are no names that MLflow takes.
         f"{part}/{name.replace('+', ' or more')}": value
         for part in NUMBERS
-        for name, value in manifest[part].items()
+        for name, value in manifest.get(part, {}).items()
     }
-    values["skipped/records"] = manifest["skipped"]["records"]
-    values["skipped/rows"] = manifest["skipped"]["rows"]
-    values["families_without_test"] = manifest["families_without_test"]
+    for name in CHANNELS:
+        values |= {f"{name}/{place}": v for place, v in enumerate(manifest.get(name, []))}
+    if "skipped" in manifest:
+        values["skipped/records"] = manifest["skipped"]["records"]
+        values["skipped/rows"] = manifest["skipped"]["rows"]
+    if "families_without_test" in manifest:
+        values["families_without_test"] = manifest["families_without_test"]
     now = int(time.time() * 1000)
     for key, value in values.items():
         yield Metric(key, math.nan if value is None else float(value), now, 0)
