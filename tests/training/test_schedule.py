@@ -61,6 +61,38 @@ def test_sgd_may_go_without_momentum() -> None:
     assert not optimizer.param_groups[0]["nesterov"]
 
 
+def test_sgd_may_look_ahead_or_not() -> None:
+    options = FitOptions(optimizer="sgd", momentum=0.8, nesterov=False)
+    groups = make_optimizer(model(), options).param_groups
+    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.8, False)}
+
+
+def test_two_steps_of_plain_momentum_are_those_by_hand() -> None:
+    # v1 = g + wd w, w1 = w - lr v1; v2 = 0.5 v1 + g + wd w1, w2 = w1 - lr v2; here g = 1, lr = 0.1,
+    # wd = 0.2, w = 1: v1 = 1.2, w1 = 0.88, v2 = 0.6 + 1 + 0.176 = 1.776, w2 = 0.7024.
+    bias = torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(bias.bias)
+    options = FitOptions(
+        optimizer="sgd",
+        learning_rate=0.1,
+        momentum=0.5,
+        nesterov=False,
+        weight_decay=0.2,
+        weight_decay_of="all",
+    )
+    optimizer = make_optimizer(bias, options)
+    for _ in range(2):
+        bias.bias.grad = torch.ones(1)
+        optimizer.step()
+    assert bias.bias.item() == pytest.approx(0.7024)
+
+
+def test_everything_decays_where_that_is_asked() -> None:
+    options = FitOptions(weight_decay=0.3, weight_decay_of="all")
+    groups = make_optimizer(model(), options).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.3]
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_norms_and_biases_do_not_decay_and_everything_is_optimised_once(name: str) -> None:
     network = model()
