@@ -16,6 +16,8 @@ from protein_robust.report import (
     write_figures,
 )
 from protein_robust.report.figures import PALETTE, loss_styles
+from protein_robust.report.frames import StudyFrames
+from protein_robust.report.pictures import draw_pictures, label_histograms
 
 RESULT_COLUMNS = ["noise", "loss", "seed", "checkpoint", "data", "metric", "value"]
 PANELS = [
@@ -100,6 +102,16 @@ class TestTrainingDynamics:
         kinds = [type(axis.yaxis.get_major_formatter()).__name__ for axis in axes]
         assert kinds == ["PercentFormatter", "ScalarFormatter", "PercentFormatter"]
 
+    def test_curves_connect_the_epochs_that_were_measured(self) -> None:
+        frame = history().query("seed == 0")
+        measured = [name for name in frame if "/" in name]
+        frame.loc[frame["epoch"] == 2, measured] = float("nan")
+        for axis in training_dynamics(frame)["crop"].axes:
+            for line in axis.get_lines():
+                assert line.get_xdata().tolist() == [1, 3]
+                assert np.isfinite(line.get_ydata()).all()
+            assert axis.get_xlim() == (0.5, 3.5)
+
     def test_one_seed_has_no_band(self) -> None:
         part = history().query("seed == 0")
         assert not training_dynamics(part)["crop"].axes[0].collections
@@ -179,6 +191,30 @@ class TestFiles:
             "trust_and_emphasis_crop_symmetric_0.4",
             "loss_shapes",
         ]
+
+    def test_histograms_are_those_of_the_last_measured_epoch(self) -> None:
+        frame = with_described(history(("wrong",))).query("seed == 0")
+        named = ["train/clean_histogram", "train/noisy_histogram"]
+        for name in named:
+            frame[name] = [[float(epoch), 1.0] for epoch in frame["epoch"]]
+        frame.loc[frame["epoch"] == 3, named] = None
+        figure = label_histograms(frame)["wrong"]
+        assert figure.get_suptitle().startswith("wrong: training labels, after the last epoch")
+        assert [axis.get_title(loc="left") for axis in figure.axes] == ["SCE", "CE"]
+        for axis in figure.axes:
+            # Of epoch 2: two of three below one half.
+            shares = axis.patches[0].get_data().values
+            assert shares[shares > 0].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+    def test_a_loss_without_results_changes_no_colour(self) -> None:
+        losses = {
+            "new": make_loss("cross_entropy"),
+            "CE": make_loss("cross_entropy"),
+            "SCE": make_loss("symmetric_cross_entropy"),
+        }
+        figure = draw_pictures(StudyFrames(results()), losses)["loss_shapes"].figure
+        found = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+        assert found == {"SCE": PALETTE[0], "CE": PALETTE[1], "new": PALETTE[2]}
 
     def test_losses_that_have_no_shape_alone_are_not_drawn(self, tmp_path: Path) -> None:
         losses: dict[str, Loss] = {"KD": make_loss("distillation")}

@@ -190,6 +190,18 @@ class TestPage:
             "Details",
         ]
 
+    def test_clans_and_whole_sequences_are_named_where_there_are_some(self) -> None:
+        more = results().query("metric == 'accuracy'").assign(metric="clan_accuracy")
+        every = pd.concat([results(), more])
+        with_clans = page(made=StudyFrames(every, clans={"PF1": "CL1", "PF2": None}))
+        assert "clan accuracy takes a relative for right; whole sequences are not" in with_clans
+        assert "<td>clan accuracy</td>" in with_clans
+        without = page(made=StudyFrames(every, clans={"PF1": None}))
+        assert "however many examples it has; whole sequences are not cropped." in without
+        assert "clan accuracy" not in without
+        images = page(made=StudyFrames(results().query("data != 'test_whole'")))
+        assert "however many examples it has.</p>" in images
+
     def test_long_tables_of_pairs_are_told_in_words(self) -> None:
         many = pd.concat([frames().comparisons] * 101, ignore_index=True)
         made = page(made=StudyFrames(results(), comparisons=many))

@@ -138,6 +138,12 @@ class TestRobustness:
         places = np.asarray(accuracy.containers[0][0].get_xdata())
         assert places.tolist() == pytest.approx([0.0, 0.2, 0.4], abs=0.01)
 
+    @pytest.mark.parametrize("kind", ["train", "test_whole"])
+    def test_crops_are_named_where_whole_test_data_are_measured_too(self, kind: str) -> None:
+        frame = results().replace({"data": {"train": kind}})
+        said = note(robustness_by_rate(frame, RATES)["symmetric"])
+        assert ("cropped like the training data" in said) == (kind == "test_whole")
+
     def test_panels_are_those_with_values(self) -> None:
         figure = robustness_by_rate(results(), RATES)["symmetric"]
         names = [axis.get_ylabel() for axis in figure.axes]
@@ -417,6 +423,15 @@ class TestConfusion:
         assert [bar.get_width() for bar in within] == pytest.approx([0, 1 / 6])
         assert [bar.get_width() for bar in between] == pytest.approx([0, 1 / 2])
         assert [tick.get_text() for tick in axis.get_yticklabels()] == ["SCE", "CE"]
+
+    def test_without_clans_classes_are_confused_and_errors_are_of_one_kind(self) -> None:
+        figure = clan_confusion(predictions(), {}, {})["crop"]
+        assert titles(figure)[0] == "Errors between classes (numbers: predictions)"
+        assert figure.axes[0].get_xlabel() == "predicted class"
+        [axis] = [a for a in figure.axes if a.get_title(loc="left") == "All methods"]
+        assert axis.get_legend() is None
+        [bars] = axis.containers
+        assert [bar.get_width() for bar in bars] == pytest.approx([4 / 6, 0])  # of CE and SCE
 
     def test_without_an_error_there_is_none(self) -> None:
         assert clan_confusion(predictions().query("loss == 'SCE'"), CLANS, {}) == {}

@@ -24,7 +24,7 @@ PER_CLASS = 10
 NUM_WRONG = 24
 """Images with wrong labels that are shown."""
 _IN_A_ROW = 8
-_NAME_LETTERS = 16
+_NAME_LETTERS = 19
 """Longer names of classes are broken above an image."""
 
 
