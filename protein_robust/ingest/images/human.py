@@ -10,6 +10,8 @@ References:
 
 from __future__ import annotations
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -29,6 +31,19 @@ _INDEX = "index"
 _COARSE = "coarse"
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 """What the first pickle of a file of ``torch.save`` before version 1.6 says."""
+_MOST_BYTES = 2**28
+"""Of what an archive holds; that of the published files is a hundredth of it."""
+_NO_ARRAY = (ValueError, TypeError, SyntaxError, MemoryError, tokenize.TokenError)
+"""What NumPy raises for an array of objects, for one that finds no room, and for a broken one."""
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What an archive raises that is damaged, or made in a way that cannot be read."""
 
 
 def read_human_labels(
@@ -82,13 +97,16 @@ def _read(path: str) -> Mapping[str, Any]:
             return _read_old_torch(file, path)
     except OSError as error:
         raise InputError("a readable file", error.strerror or str(error), path=path) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _BROKEN as error:
         raise InputError("a whole .npz or .pt file", str(error) or "its end", path=path) from error
 
 
 def _read_zip(file: BinaryIO, path: str) -> Mapping[str, Any]:
     """The arrays of NumPy, or the dictionary of PyTorch."""
     with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > _MOST_BYTES:
+            raise InputError(f"labels of at most {_MOST_BYTES:,} bytes", f"{size:,}", path=path)
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if pickles:
             return load_dictionary(BytesIO(archive.read(pickles[0])), path)
@@ -96,7 +114,7 @@ def _read_zip(file: BinaryIO, path: str) -> Mapping[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except ValueError as error:  # an array of objects, or no array
+    except _NO_ARRAY as error:
         raise InputError("arrays of numbers", str(error), path=path) from error
 
 

@@ -116,7 +116,8 @@ def _has_path(batch: pa.RecordBatch) -> bool:
 
 
 def _labels(column: pa.Array, limit: int, *, path: Path, row: int) -> Labels:
-    labels: Labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()
+    # What is too large for 64 bits becomes negative, and so is refused too.
+    labels: Labels = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy()
     is_wrong = (labels < 0) | (labels >= limit)
     if is_wrong.any():
         place = int(is_wrong.argmax())
@@ -129,11 +130,13 @@ def _decode_all(column: pa.Array, images: Pixels, *, path: Path, row: int) -> No
     """Fill in the images of some rows."""
     from PIL import Image, UnidentifiedImageError
 
+    too_large = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    # What Pillow raises for a damaged file, depending on what is damaged.
+    damaged = (OSError, SyntaxError, ValueError, struct.error, EOFError, *too_large)
     for place, content in enumerate(pc.struct_field(column, "bytes").to_pylist()):
         try:
             _decode(content, images[place], Image)
-        # What Pillow raises for a damaged file, depending on what is damaged.
-        except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        except damaged as error:
             is_unknown = isinstance(error, UnidentifiedImageError)  # whose text has an address
             actual = "a damaged one" if is_unknown else str(error) or type(error).__name__
             expected = f"a PNG image of {SIZE} x {SIZE} pixels, RGB"
@@ -153,6 +156,8 @@ def _decode(content: bytes | None, image: Pixels, pillow: ModuleType) -> None:
         _, width, height, bits, colour = header
         raise ValueError(f"one of {width} x {height}, {bits} bits, colour type {colour}")
     with pillow.open(BytesIO(content), formats=("PNG",)) as opened:
+        if (opened.size, opened.mode) != ((SIZE, SIZE), "RGB"):  # by a second header
+            raise ValueError(f"one of {opened.width} x {opened.height}, mode {opened.mode}")
         image[:] = np.asarray(opened)
 
 

@@ -30,6 +30,8 @@ from protein_robust.ingest.images.meter import Meter
 from protein_robust.ingest.images.unpickling import load_dictionary
 
 _ROW = CHANNELS * SIZE * SIZE
+_MOST_BYTES = 2**30
+"""Of a member of a tarball; the largest official one has 155,249,918."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ def _members_of_tarball(
             name = wanted.get(member.name.removeprefix("./"))
             file = archive.extractfile(member) if name is not None and member.isreg() else None
             if name is not None and file is not None:
+                if member.size > _MOST_BYTES:
+                    expected = f"a member {name} of at most {_MOST_BYTES:,} bytes"
+                    raise InputError(expected, f"{member.size:,}", path=tarball)
                 yield name, file  # type: ignore[misc]
                 meter.add(0, packed.tell() - begin)
                 begin = packed.tell()

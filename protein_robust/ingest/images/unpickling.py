@@ -15,12 +15,15 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protein_robust.errors import InputError
 
 _NUMBERS = frozenset(
     ["b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))]
 )
+_ORDERS = {"|": "", "=": "=", "<": "<", ">": ">"}
+"""Of bytes: what NumPy writes, and what goes before the code of a type."""
 _PLAIN = frozenset([bytes, str, int, float, bool, type(None)])
 _SYNTAX = (
     pickle.UnpicklingError,
@@ -62,18 +65,24 @@ class _NumberType:
         _, order, subtype, names, fields = state[:5]
         if (subtype, names, fields) != (None, None, None):
             raise ValueError("an array of records")
-        self.dtype = np.dtype({"|": "", "=": "="}.get(_text(order), _text(order)) + self._code)
+        if _text(order) not in _ORDERS:  # more than one sign would make another type of it
+            raise ValueError(f"an array of bytes in the order {_text(order)!r}")
+        self.dtype = np.dtype(_ORDERS[_text(order)] + self._code)
 
 
 class _Array:
     """Stands for what makes an array: first of nothing, then of a state."""
 
     __slots__ = ("value",)
+    value: NDArray[Any]
 
-    def __init__(self, kind: object, *_: object) -> None:
+    def __new__(cls, kind: object, *_: object) -> _Array:
+        # Not in __init__, which a pickle may leave out.
         if kind is not _ArrayKind:
             raise ValueError("an array of another kind than numpy.ndarray")
-        self.value = np.empty(0, dtype=np.uint8)
+        made = super().__new__(cls)
+        made.value = np.empty(0, dtype=np.uint8)
+        return made
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, number_type, is_fortran, raw = state
@@ -110,8 +119,12 @@ _STAND_INS = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Gives stand-ins for a few names, and refuses all others."""
+class _Unpickler(pickle._Unpickler):
+    """Gives stand-ins for a few names, and refuses all others.
+
+    It is the one written in Python: that in C makes room for as many remembered objects as a pickle
+    says, so nine bytes could ask for 30 GB.
+    """
 
     def __init__(self, file: BinaryIO, path: str) -> None:
         super().__init__(file, encoding="bytes")  # Python 2 wrote its texts as bytes
@@ -181,7 +194,8 @@ def _load(file: BinaryIO, path: str) -> Any:
     except InputError:
         raise
     except _SYNTAX as error:
-        actual = str(error).strip() or type(error).__name__
+        is_cut = isinstance(error, EOFError)
+        actual = "its end" if is_cut else str(error).strip() or type(error).__name__
         raise InputError("a whole pickle of arrays of numbers", actual, path=path) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,55 @@ def test_an_array_of_objects_in_npz_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def npy_of(header: str) -> bytes:
+    """An array of 80 bytes under a header of one's own."""
+    raw = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(raw)) + raw + bytes(80)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (10000000000000,)}",  # 73 TiB
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (11,)}",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (10,)",
+        "{[]: 1}",
+        "((((",
+        "  x\n y\n  z",
+    ],
+)
+def test_an_array_under_a_crafted_header_is_refused(header: str, tmp_path: Path) -> None:
+    (tmp_path / "h.npz").write_bytes(zip_of(**{"clean_label.npy": npy_of(header)}))
+    with pytest.raises(InputError, match=r"h\.npz: Expected arrays of numbers, got "):
+        read(str(tmp_path / "h.npz"))
+
+
+@pytest.mark.parametrize("name", ["clean_label.npy", "x/data.pkl"])
+def test_an_archive_that_unpacks_to_much_more_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "h.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"x")
+    raw = path.read_bytes()
+    # In the central directory: its size unpacked, 24 bytes from the beginning of the entry.
+    place = raw.index(b"PK\x01\x02") + 24
+    path.write_bytes(raw[:place] + struct.pack("<I", 2**28 + 1) + raw[place + 4 :])
+    with pytest.raises(InputError, match="at most 268,435,456 bytes, got 268,435,457"):
+        read(str(path))
+
+
+def test_an_archive_that_is_packed_in_a_damaged_way_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("clean_label.npy", npy_of("{}"))
+    raw = bytearray(path.read_bytes())
+    begin = 30 + len("clean_label.npy")  # the size of a local header, and the name
+    raw[begin + 4 : begin + 40] = b"\xff" * 36
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"h\.npz: Expected a whole \.npz or \.pt file, got "):
+        read(str(path))
+
+
 def zip_of(**members: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -147,7 +197,7 @@ def zip_of(**members: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", r"a \.npz file, or a \.pt file of torch\.save, got another one \(Ran out of input\)"),
+        (b"", r"a \.npz file, or a \.pt file of torch\.save, got another one \(its end\)"),
         (b"words", r"a \.npz file, or a \.pt file of torch\.save, got another one \("),
         (pickle.dumps({"clean_label": [1]}), r"a \.npz file, or a \.pt file .*, got a pickle"),
         (zip_of(), "`clean_label` among the human labels, got "),

@@ -28,7 +28,7 @@ def read(*paths: Path, cifar: Any = CIFAR10) -> Part:
     return read_shards(paths, "train", cifar, Meter(None, 1))
 
 
-def write(path: Path, images: list[Any], labels: list[Any]) -> Path:
+def write(path: Path, images: list[Any], labels: list[Any] | pa.Array) -> Path:
     pq.write_table(pa.table({"img": pa.array(images, IMAGE), "label": labels}), path)
     return path
 
@@ -74,13 +74,12 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + check
 
 
-def huge_png() -> bytes:
-    """A few bytes that say they are 100,000 x 100,000 pixels."""
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(1000))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
+def png_of(*sizes: tuple[int, int]) -> bytes:
+    """A few bytes that say they are so many pixels; of several headers Pillow takes the last."""
+    headers = [struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0) for size in sizes]
+    chunks = [(b"IHDR", header) for header in headers]
+    chunks += [(b"IDAT", zlib.compress(bytes(4000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*content) for content in chunks)
 
 
 BROKEN: dict[str, tuple[Callable[[Callable[..., bytes]], bytes | None], str]] = {
@@ -95,7 +94,16 @@ BROKEN: dict[str, tuple[Callable[[Callable[..., bytes]], bytes | None], str]] = 
     ),
     "small": (lambda png: png(PIXELS[:31]), "got one of 32 x 31, 8 bits"),
     "large": (lambda png: png(np.zeros((64, 64, 3), np.uint8)), "got one of 64 x 64, 8 bits"),
-    "huge": (lambda png: huge_png(), "got one of 100000 x 100000, 8 bits"),
+    "huge": (lambda png: png_of((100_000, 100_000)), "got one of 100000 x 100000, 8 bits"),
+    "small by a second header": (lambda png: png_of((32, 32), (1, 1)), "got one of 1 x 1, mode"),
+    "huge by a second header": (
+        lambda png: png_of((32, 32), (20_000, 20_000)),
+        "got Image size .400000000 pixels. exceeds limit",
+    ),
+    "large by a second header": (
+        lambda png: png_of((32, 32), (10_000, 9_000)),
+        "got Image size .90000000 pixels. exceeds limit",
+    ),
     "header only": (lambda png: png(PIXELS)[:10], "got a file of 10 bytes"),
     "cut": (lambda png: png(PIXELS)[:-400], "got "),
     "cut after the header": (lambda png: png(PIXELS)[:40], "got "),
@@ -117,12 +125,16 @@ def test_a_row_without_a_right_image_is_named(
         read(path)
 
 
-@pytest.mark.parametrize(("label", "shown"), [(10, "10"), (-1, "-1"), (None, "None")])
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [(10, "10"), (-1, "-1"), (None, "None"), (2**63 + 5, "9223372036854775813")],
+)
 def test_a_row_without_a_right_label_is_named(
     label: int | None, shown: str, tmp_path: Path, encode_png: Callable[..., bytes]
 ) -> None:
     good = {"bytes": encode_png(PIXELS), "path": "x"}
-    path = write(tmp_path / "a.parquet", [good] * 3, [0, 1, label])
+    kind = pa.uint64() if label is not None and label >= 2**63 else pa.int64()
+    path = write(tmp_path / "a.parquet", [good] * 3, pa.array([0, 1, label], kind))
     with pytest.raises(
         InputError, match=rf"a\.parquet:3: Expected a label in \[0, 10\), got {shown}"
     ):

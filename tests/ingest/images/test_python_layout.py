@@ -223,6 +223,14 @@ def test_a_member_that_is_there_twice_is_refused(tiny10: Any, tmp_path: Path) ->
         read_tarball(tarball, CIFAR10, Meter(None, 1))
 
 
+def test_a_member_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    member = tarfile.TarInfo(f"{CIFAR10.folder}/data_batch_1")
+    member.size = 2**30 + 1
+    (tmp_path / "x.tar").write_bytes(member.tobuf() + bytes(1024))
+    with pytest.raises(InputError, match=r"data_batch_1 of at most 1,073,741,824 bytes, got 1,07"):
+        read_tarball(tmp_path / "x.tar", CIFAR10, Meter(None, 1))
+
+
 def test_a_cut_tarball_is_refused(tiny10: Any, tmp_path: Path) -> None:
     tarball = tiny10.write_tarball(tmp_path / "x.tar.gz")
     whole = tarball.read_bytes()

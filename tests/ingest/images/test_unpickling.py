@@ -10,6 +10,7 @@ import pickletools
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ def test_any_other_name_is_refused(value: Any, name: str) -> None:
 HEAD = b"\x80\x02}(U\x01a"
 """The beginning of {b"a": ...}; `TAIL` is its end."""
 TAIL = b"u."
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 
 
 @pytest.mark.parametrize(
@@ -114,12 +116,14 @@ TAIL = b"u."
         (HEAD + b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R" + TAIL, "rot13"),
         (HEAD + b"c_codecs\nencode\n}b" + TAIL, "__setstate__"),
         (HEAD + b"cnumpy\nndarray\n}b" + TAIL, "__setstate__"),
+        (HEAD + RECONSTRUCT + b")\x81" + TAIL, "missing 1 required positional argument"),
+        (HEAD + RECONSTRUCT + b"U\x01a\x85\x81" + TAIL, "another kind than numpy.ndarray"),
         (b"\x80\x02K\x01.", "a dictionary, got one of a int"),
         (b"\x80\x02]K\x01a.", "a dictionary, got one of a list"),
         (b"\x80\x02}K\x01K\x02s.", "Expected texts as keys, got a int"),
-        (b"", "Ran out of input"),
+        (b"", "its end"),
         (b"not a pickle", "Expected a whole pickle"),
-        (b"\x80\x02(", "Ran out of input"),
+        (b"\x80\x02(", "its end"),
         (b"\x80\x63}.", "unsupported pickle protocol: 99"),
         (b"\x80\x02h\x05.", "Expected a whole pickle"),
     ],
@@ -191,6 +195,16 @@ def test_an_array_of_python_2_is_read() -> None:
 def test_the_order_of_bytes_is_kept() -> None:
     raw = HEAD + py2_array((2,), b"i2", b"\x01\x00\x00\x02", order=b">") + TAIL
     assert load(raw)["a"].tolist() == [256, 2]
+
+
+@pytest.mark.parametrize("order", [b"u1,u1,", b"3", b"O,", b"(2,)", b""])
+def test_an_order_that_would_make_another_type_is_refused(order: bytes) -> None:
+    # NumPy reads "u1,u1,u1" as records of three numbers, and "3u1" as rows of them.
+    array = py2_array((1,), b"u1", b"abc")
+    raw = array.replace(b"U\x01|", b"U" + bytes([len(order)]) + order)
+    assert raw != array
+    with pytest.raises(InputError, match="got an array of bytes in the order"):
+        load(HEAD + raw + TAIL)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +305,17 @@ def test_a_changed_byte_is_read_or_an_error(data: st.DataObject) -> None:
     except InputError:
         return
     assert all(isinstance(key, str) for key in found)
+
+
+def test_a_pickle_of_nine_bytes_takes_no_gigabytes() -> None:
+    """What it says is: remember this as number 2,147,483,647."""
+    raw = b"\x80\x02}r\xff\xff\xff\x7f."
+    tracemalloc.start()
+    try:
+        assert load(raw) == {}
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_pickles_of_a_stream_are_read_one_after_the_other() -> None:
