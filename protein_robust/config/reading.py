@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -36,6 +36,7 @@ from protein_robust.config.sections import (
     SplitFiles,
 )
 from protein_robust.errors import ConfigError, InputError, Problem
+from protein_robust.models.resnet import Architecture
 
 PRESETS = "presets"
 """A key beside the sections of a study: name -> what is different under that name."""
@@ -102,9 +103,18 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Mappings are merged key by key; anything else is replaced."""
     merged = dict(below)
     for key, value in above.items():
-        is_section = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if is_section else value
+        under = _section(key, merged.get(key))
+        merged[key] = _merged(under, value) if isinstance(value, dict) else value
     return merged
+
+
+def _section(key: str, value: Any) -> dict[str, Any]:
+    """What is changed key by key: a section as it is; of a word, what it stands for."""
+    if isinstance(value, dict):
+        return value
+    # `model: resnet20` names a network, and keeps it where only its other keys are changed.
+    is_network = key == "model" and value in get_args(Architecture)
+    return {"architecture": value} if is_network else {}
 
 
 def dump_yaml(study: StudyConfig) -> str:
@@ -179,7 +189,7 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
     for section in sections:
         # A section that is absent, or a word such as `model: paper`, is begun anew.
         if isinstance(place, dict) and not isinstance(place.get(section), dict | list):
-            place[section] = {}
+            place[section] = _section(section, place.get(section))
         step = _position(place, section)
         if step is None:
             return [_no_entry(key, section, place)]
@@ -267,12 +277,14 @@ def _fields_at(place: Sequence[str]) -> list[str]:
 def _with_line(problem: Problem, lines: Mapping[str, int], preset: str) -> Problem:
     """Add the line of the entry, or of the nearest section that stands in the file.
 
-    What stands below the preset, a dotted key or nothing, counts first.
+    What stands below the preset, a dotted key or nothing, counts first, and alone where a list of
+    the preset replaced that of the study.
     """
-    key = problem.key
-    while key and problem.line is None:
-        for place in (preset + key, key):
-            if place in lines:
-                return dataclasses.replace(problem, line=lines[place])
-        key = key.rpartition(".")[0]
-    return problem
+    parts = problem.key.split(".")
+    keys = [".".join(parts[:number]) for number in range(len(parts), 0, -1)]
+    is_replaced = any(f"{preset}{key}.0" in lines for key in keys)
+    places = [first + key for key in keys for first in ([preset] if is_replaced else [preset, ""])]
+    place = next((place for place in places if place in lines), None)
+    if place is None or problem.line is not None:
+        return problem
+    return dataclasses.replace(problem, line=lines[place])

@@ -98,6 +98,36 @@ def test_a_mistake_in_a_preset_is_found_at_its_line(minimal: Path) -> None:
     assert load_study(minimal).name == "tiny"
 
 
+def test_a_list_of_a_preset_hides_the_lines_of_the_one_that_it_replaces(minimal: Path) -> None:
+    minimal.write_text(MINIMAL.replace("      - name: wrong\n        label", "      - label"))
+    with pytest.raises(ConfigError) as caught:
+        load_study(minimal, preset="quick")
+    (problem,) = caught.value.problems
+    assert problem.key == "noise.0.name"
+    # "name: clean" of the study stands in line 4; the preset's entry lacks a name.
+    assert problem.line == len(MINIMAL.splitlines()) - 1
+
+
+def test_the_name_of_a_network_stays_where_another_key_is_set(minimal: Path) -> None:
+    expected = ResNetModelConfig(architecture="resnet8", compile="graphs")
+    assert load_study(minimal, ["model.compile=graphs"]).model == expected
+    minimal.write_text(MINIMAL + "    model: {compile: graphs}\n")
+    assert load_study(minimal, preset="quick").model == expected
+    assert load_study(minimal, ["model=resnet14", "model.compile=kernels"]).model == (
+        ResNetModelConfig(architecture="resnet14", compile="kernels")
+    )
+
+
+@pytest.mark.parametrize("path", WITH_PRESETS, ids=lambda path: path.stem)
+def test_every_committed_study_can_be_compiled_from_the_command_line(path: Path) -> None:
+    study = load_study(path, ["model.compile=kernels"])
+    plain = load_study(path)
+    assert isinstance(study.model, ResNetModelConfig)
+    assert isinstance(plain.model, ResNetModelConfig)
+    assert study.model.compile == "kernels"
+    assert study.model.architecture == plain.model.architecture
+
+
 def test_an_unknown_preset_names_those_there_are(minimal: Path) -> None:
     with pytest.raises(InputError, match=r"Expected --preset one of quick, got 'slow'\."):
         load_study(minimal, preset="slow")
