@@ -26,8 +26,8 @@ CHANNELS = (1, 3)
 class Augmentation:
     """What is done to training images, anew in each epoch.
 
-    The order is that of the published pipelines: shift, mirror, turn. What comes from outside the
-    image is black, before normalisation.
+    The order is that of the published pipelines: shift, mirror, turn. What a step reads from
+    outside of what the one before left is black, before normalisation.
 
     Attributes:
         pad: largest shift in pixels, down or up and right or left, uniform: a random crop of the
@@ -179,7 +179,7 @@ def _posed(pixels: Tensor, index: NDArray[np.int64], poses: Poses) -> Tensor:
     device = pixels.device
     angle = poses.angle[index]
     turns = bool(angle.any())
-    # A frame of black; what is turned in from further away is read from its outermost pixels.
+    # A frame of black, of at least one pixel where something is turned in from outside.
     border = int(np.abs(poses.shift).max(initial=0)) + turns
     framed = pixels.new_zeros(batch, height + 2 * border, width + 2 * border)
     framed[:, border : border + height, border : border + width] = pixels
@@ -189,13 +189,13 @@ def _posed(pixels: Tensor, index: NDArray[np.int64], poses: Poses) -> Tensor:
     column = torch.arange(width, device=device)
     if turns:
         row, column = _turned(row, column, torch.from_numpy(angle).to(device)[:, None, None])
+        is_outside = (row < 0) | (row >= height) | (column < 0) | (column >= width)
     column = torch.where(flip == 1, width - 1 - column, column)
     row, column = row + (down + border), column + (right + border)
-    if turns:
-        row = row.clamp(0, framed.shape[1] - 1)
-        column = column.clamp(0, framed.shape[2] - 1)
     first = torch.arange(batch, device=device)[:, None, None] * framed[0].numel()
     place = first + row * framed.shape[2] + column
+    if turns:
+        place = place.masked_fill(is_outside, 0)  # the first pixel of a frame
     return framed.view(-1).index_select(0, place.view(-1)).view(place.shape)
 
 
