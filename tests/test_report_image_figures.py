@@ -131,6 +131,14 @@ def texts(figure: Figure) -> Iterator[str]:
             yield text.get_text()
 
 
+def cut_off(figure: Figure) -> float:
+    """By how many inches anything stands out of the figure; 0 for nothing."""
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    return max(0.0, -box.x0, -box.y0, box.x1 - width, box.y1 - height)
+
+
 def named_colours(figure: Figure) -> Iterator[tuple[str, str]]:
     """The label and the colour of each line, each curve with error bars and each group of bars."""
     for axis in figure.axes:
@@ -174,6 +182,10 @@ class TestSamples:
         figure = image_samples(digits)
         assert len(figure.axes[0].get_yticks()) == 10
         assert figure.get_suptitle() == "digits: the first training images of each class."
+
+    @pytest.mark.parametrize("name", ["digits", "hundred"])
+    def test_names_are_not_cut_off(self, name: str, request: pytest.FixtureRequest) -> None:
+        assert cut_off(image_samples(request.getfixturevalue(name))) == 0
 
     def test_of_a_hundred_classes_twenty_from_the_first_to_the_last(self, hundred: Path) -> None:
         figure = image_samples(hundred)
@@ -347,6 +359,12 @@ class TestStudy:
         assert "By size of the class" in said
         assert "Errors between classes (numbers: predictions)" in said
         assert [text for text in said if OF_PROTEINS.search(text)] == []
+
+    def test_nothing_in_a_picture_is_cut_off(
+        self, study: tuple[StudyFrames, dict[str, Picture]]
+    ) -> None:
+        sizes = {stem: cut_off(picture.figure) for stem, picture in study[1].items()}
+        assert {stem for stem, size in sizes.items() if size > 0.02} == set()
 
     def test_superclasses_are_clans(self, study: tuple[StudyFrames, dict[str, Picture]]) -> None:
         clans = {str(digit): "even" if digit % 2 == 0 else "odd" for digit in range(10)}

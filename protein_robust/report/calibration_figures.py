@@ -209,7 +209,7 @@ def _draw_reliability(part: pd.DataFrame, losses: list[str]) -> Figure:
         f"being right; below it a network is too sure of itself. Small marks: bins of fewer than "
         f"{MIN_EXAMPLES}."
     ]
-    add_caption(figure, notes, width=30 * columns if columns > 2 else 80)
+    add_caption(figure, notes)
     add_legend(figure, axes)
     return figure
 

@@ -89,11 +89,8 @@ def _draw(
     pairs, bars = rest.subplots(2, 1, height_ratios=(3.4, lower))
     _draw_pairs(pairs, confusion, what)
     _draw_errors(bars, by_loss, has_clans=has_clans)
-    add_caption(
-        figure,
-        _notes(noise, shown + why, confusion, num_shown=len(chosen), what=what),
-        width=int(13 * (side + 6.4)),
-    )
+    notes = _notes(noise, shown + why, confusion, num_shown=len(chosen), what=what)
+    add_caption(figure, notes)
     return figure
 
 

@@ -266,4 +266,4 @@ def _describe(figure: Figure, manifest: Mapping[str, Any], *notes: str) -> None:
     kind = "synthetic data, " if manifest["is_synthetic"] else ""
     rule, digest = manifest.get("split_rule", "of the source"), manifest["digest"][:12]
     about = f"{manifest['name']}: {kind}split rule {rule}, digest {digest}."
-    add_caption(figure, [about, *notes], width=120)
+    add_caption(figure, [about, *notes])

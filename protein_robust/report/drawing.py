@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
+LETTERS_PER_INCH = 14
+"""Of a note above the panels, and a little to spare."""
 ENDINGS = (".png", ".svg")
 
 
@@ -39,14 +41,14 @@ def finish_axis(
     axis.tick_params(labelsize=8)
 
 
-def add_caption(figure: Figure, notes: Sequence[str], *, width: int = 150) -> None:
+def add_caption(figure: Figure, notes: Sequence[str]) -> None:
     """Say above the panels what to know of them.
 
     Args:
         figure: what to describe.
-        notes: a line or more for each.
-        width: letters in a line.
+        notes: a line or more for each, in lines as wide as the figure.
     """
+    width = int(LETTERS_PER_INCH * figure.get_figwidth())
     lines = [textwrap.fill(note, width) for note in notes]
     figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left", color="0.3")
 

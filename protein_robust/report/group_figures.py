@@ -86,7 +86,7 @@ def _draw_groups(part: pd.DataFrame, panels: list[tuple[str, str, str]], styles:
     noise, num_seeds = str(part["noise"].iloc[0]), int(part["seed"].nunique())
     mean = f", means over {num_seeds} seeds" if num_seeds > 1 else ""
     note = f"{noise}: final networks; bars are 95 % Wilson intervals of one network's test "
-    add_caption(figure, [f"{note}examples{mean}; n: test examples."], width=110)
+    add_caption(figure, [f"{note}examples{mean}; n: test examples."])
     add_legend(figure, axes)
     return figure
 

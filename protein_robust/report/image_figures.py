@@ -55,6 +55,7 @@ def image_samples(folder: Path) -> Figure:
     figure = Figure(figsize=(5.2, 0.4 * len(shown) + 0.7), layout="constrained")
     axis = figure.subplots()
     axis.imshow(sheet, interpolation="nearest")
+    axis.set_anchor("W")  # beside the names, for which the layout keeps room on the left
     axis.set_xticks([])
     middles = (np.arange(len(shown)) + 0.5) * (height + 1) - 1
     axis.set_yticks(middles, [str(names[number]) for number in shown], fontsize=8)
@@ -62,7 +63,7 @@ def image_samples(folder: Path) -> Figure:
     axis.spines[:].set_visible(False)
     part = "" if len(shown) == len(names) else f", {len(shown)} of {len(names)} classes"
     about = f"{read_manifest(folder)['name']}: the first training images of each class{part}."
-    add_caption(figure, [about], width=72)
+    add_caption(figure, [about])
     return figure
 
 
@@ -98,7 +99,7 @@ def wrong_label_samples(folder: Path, noise: LabelNoise, title: str) -> Figure |
         given, clean = names[noise.label[place]], names[noise.clean_label[place]]
         _show(axis, images[place], f"{given}\n(was {clean})")
     about = f"{title}: {len(chosen)} of {len(wrong):,} training images with a wrong label."
-    add_caption(figure, [f"{about} Above: the given class, and the right one."], width=120)
+    add_caption(figure, [f"{about} Above: the given class, and the right one."])
     return figure
 
 

@@ -210,4 +210,4 @@ def _describe_targets(figure: Figure, noise: Noise, title: str) -> None:
     for origin, added in manifest["added"].items():
         if added["rows"]:
             notes.append(f"{added['rows']:,} {origin} sequences were added, not shown here.")
-    add_caption(figure, notes, width=110)
+    add_caption(figure, notes)

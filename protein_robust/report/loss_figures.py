@@ -215,7 +215,7 @@ def label_probability_histogram(
     for axis in axes[len(groups) :]:
         axis.remove()
     if title:
-        add_caption(figure, [title], width=110)
+        add_caption(figure, [title])
     _legend(figure, axes[0])
     return figure
 

@@ -131,7 +131,7 @@ def _draw_panels(frame: pd.DataFrame, x: str, styles: Styles, *, notes: Sequence
         axis.remove()
     num_seeds = int(frame["seed"].nunique())
     seeds = f"Mean ± sample sd over {num_seeds} seeds." if num_seeds > 1 else "One seed."
-    add_caption(figure, [*notes, seeds], width=110)
+    add_caption(figure, [*notes, seeds])
     add_legend(figure, axes[: len(panels)])
     return figure
 

@@ -71,7 +71,7 @@ def _draw_kinds(part: pd.DataFrame, styles: Styles) -> Figure:
         f"{noise}: unknown against known test sequences, final networks. 1: told apart without "
         f"fault; 0.5, where the bars begin: chance.{spread}"
     )
-    add_caption(figure, [note], width=int(14 * columns * width))
+    add_caption(figure, [note])
     add_legend(figure, axes[: len(kinds)])
     return figure
 
