@@ -96,12 +96,20 @@ def _inputs_of_images(folder: Path, digest: str) -> NoiseInputs:
     labels = {split: table["label"].to_numpy().astype(np.int64) for split, table in tables.items()}
     families = read_families(folder)
     classes = Classes(
-        tuple(families["family_accession"].to_pylist()), tuple(families["clan"].to_pylist())
+        tuple(families["family_accession"].to_pylist()),
+        tuple(families["clan"].to_pylist()),
+        _no_likeness,
     )
     lengths = {split: np.ones_like(label) for split, label in labels.items()}
     lengths |= {split: np.zeros(0, np.int64) for split in OTHER_SPLITS}
     annotations = human_labels_of(folder)
     return NoiseInputs(labels, lengths, classes, digest, annotations=annotations)
+
+
+def _no_likeness() -> NDArray[np.int64]:
+    """Which classes of images look alike is not measured: superclasses must say it."""
+    expected = "a superclass with another class for each class where `kind` is clan"
+    raise InputError(expected, "a class without one")
 
 
 def _nearest(train: pa.Table, num_classes: int) -> NDArray[np.int64]:

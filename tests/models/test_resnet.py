@@ -120,9 +120,20 @@ def test_initial_weights_come_from_the_generator_alone() -> None:
     assert not torch.equal(first.stem.weight, other.stem.weight)
 
 
-def test_convolutions_begin_with_the_variance_of_he() -> None:
-    weight = network("resnet20").blocks[8].conv2.weight.detach()  # 64 -> 64 channels
+def test_convolutions_begin_with_the_variance_of_he_by_what_goes_out() -> None:
+    model = network("resnet20")
+    weight = model.blocks[8].conv2.weight.detach()  # 64 -> 64 channels
     assert abs(float(weight.var()) / (2 / (9 * 64)) - 1) < 0.03
+    weight = model.blocks[6].conv1.weight.detach()  # 32 -> 64: by what comes in it were twice that
+    assert abs(float(weight.var()) / (2 / (9 * 64)) - 1) < 0.06
+
+
+def test_the_last_layer_begins_uniform_and_without_bias() -> None:
+    head = network("resnet20", num_classes=100).head
+    weight = head.weight.detach() * 64**0.5
+    assert float(weight.abs().max()) <= 1
+    assert abs(float(weight.var()) * 3 - 1) < 0.06  # of U(-1, 1)
+    assert not head.bias.any()
 
 
 def test_stages_halve_the_map_and_double_the_channels() -> None:

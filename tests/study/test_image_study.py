@@ -43,6 +43,11 @@ losses:
   - {{name: cross_entropy, label: CCE}}
   - {{name: distillation, label: KD, teacher: CCE}}
 tracking: {{enabled: false}}
+presets:
+  quick:
+    data: {{num_train: 200}}
+    training: {{epochs: 1}}
+    losses: [cross_entropy]
 """
 
 pytestmark = pytest.mark.slow
@@ -128,7 +133,8 @@ def test_only_training_labels_are_wrong_at_the_rate_of_the_study(run: PlannedRun
     assert num_train + len(load_data(run).label["valid"]) == 300
     data = load_data(run)
     assert (data.label["train"] == noise.labels.label).all()
-    assert (data.label["test"] == data.clean_label["test"]).all()
+    for split in ("valid", "test"):
+        assert (data.label[split] == data.clean_label[split]).all()
 
 
 def test_training_images_are_augmented_and_others_are_not(run: PlannedRun) -> None:
@@ -174,13 +180,38 @@ def test_the_page_and_the_figures_of_data_speak_of_images(folder: Path) -> None:
     assert "famil" not in text.lower()
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("{kind: human, annotation: worse}", "human_labels"),
+        ("{kind: clan, rate: 0.2, in_clan_share: 0.5}", "a superclass with another class for each"),
+        ("{kind: clan_pair, rate: 0.2}", "a clan with two classes"),
+        ("{kind: symmetric, rate: 0.2, open_set_rate: 0.1}", "open_set_rate"),
+    ],
+)
 def test_noise_that_is_not_there_is_refused_by_name(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str, message: str
 ) -> None:
-    label = "noise=[{name: people, label: {kind: human, annotation: worse}}]"
-    output = f"output={tmp_path / 'results'}"
-    assert main(["run", str(folder / "tiny.yaml"), "--set", label, "--set", output]) == 2
-    assert "human_labels" in capsys.readouterr().err
+    changes = (f"noise=[{{name: a, label: {label}}}]", f"output={tmp_path / 'results'}")
+    options = [part for change in changes for part in ("--set", change)]
+    assert main(["run", str(folder / "tiny.yaml"), *options]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_preset_counts_for_every_command_and_stands_on_the_page(
+    folder: Path, tmp_path: Path
+) -> None:
+    changes = (f"output={tmp_path / 'results'}", f"data.output={tmp_path / 'dataset'}")
+    options = ["--preset", "quick", *(part for change in changes for part in ("--set", change))]
+    study = [str(folder / "tiny.yaml"), *options]
+    assert main(["ingest", *study]) == 0
+    counts = json.loads((tmp_path / "dataset" / "manifest.json").read_text())["counts"]
+    assert counts["train"] + counts["valid"] == 200
+    assert main(["run", *study, "--jobs", "1"]) == 0
+    (run,) = (tmp_path / "results" / "runs").iterdir()
+    assert json.loads((run / "run.json").read_text())["inputs"]["training"]["epochs"] == 1
+    assert (tmp_path / "results" / "study.yaml").read_text().startswith("name: tiny_quick\n")
+    assert "tiny.yaml --preset quick --set" in (tmp_path / "results" / "report.md").read_text()
 
 
 def test_noise_is_prepared_once(run: PlannedRun) -> None:
