@@ -1,9 +1,9 @@
-r"""Whether two methods differ by more than chance, from what each gets right on the same sequences.
+r"""Whether two methods differ by more than chance, from what each gets right on the same examples.
 
-One value a test sequence: how much more often the first method is right than the second, over the
-seeds that both have. Resampling and testing take test sequences, each with all its seeds, as the
-units. So an interval and a p value are about these networks on other sequences of the same kind;
-what another seed would change is in the interval over seeds, which is given apart. Sequences of one
+One value a test example: how much more often the first method is right than the second, over the
+seeds that both have. Resampling and testing take test examples, each with all its seeds, as the
+units. So an interval and a p value are about these networks on other examples of the same kind;
+what another seed would change is in the interval over seeds, which is given apart. Examples of one
 family are not independent draws from nature, which neither knows.
 """
 
@@ -26,23 +26,23 @@ NUM_RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods on the same test sequences; differences are first minus second.
+    """Two methods on the same test examples; differences are first minus second.
 
     Attributes:
         first: name of a method.
         second: name of another.
         num_seeds: seeds that both have.
-        num_examples: test sequences.
+        num_examples: test examples.
         first_accuracy: mean over these seeds, in [0, 1].
         second_accuracy: likewise.
         difference: of the accuracies, in [-1, 1].
-        low: of the 95 % bootstrap interval of the difference over test sequences.
+        low: of the 95 % bootstrap interval of the difference over test examples.
         high: likewise.
         seeds_low: of the 95 % t interval of the difference over seeds; NaN for one seed.
         seeds_high: likewise.
         num_seeds_better: seeds in which the first has the higher accuracy.
         num_seeds_worse: seeds in which the second has.
-        first_only: sequences that the first gets right more often (one seed: that only it does).
+        first_only: examples that the first gets right more often (one seed: that only it does).
         second_only: likewise.
         p_exact: of McNemar's exact test, two-sided.
         p_mid: its mid-p value.
@@ -220,11 +220,11 @@ def compare_pair(
     second: tuple[str, NDArray[np.bool_]],
     generator: np.random.Generator,
 ) -> Comparison:
-    """Compare two methods on the same seeds and test sequences.
+    """Compare two methods on the same seeds and test examples.
 
     Args:
-        first: name, and whether each prediction is right, shape (S, N), bool: seeds, sequences.
-        second: likewise, of the same seeds and sequences in the same order.
+        first: name, and whether each prediction is right, shape (S, N), bool: seeds, examples.
+        second: likewise, of the same seeds and examples in the same order.
         generator: source of the bootstrap's draws.
 
     Returns:
@@ -235,7 +235,7 @@ def compare_pair(
     """
     (name, ours), (other, theirs) = first, second
     if ours.shape != theirs.shape or ours.ndim != 2 or not ours.size:
-        expected = "the same seeds and sequences of both methods, shape (S, N), not empty"
+        expected = "the same seeds and examples of both methods, shape (S, N), not empty"
         raise ValueError(f"Expected {expected}, got {ours.shape} and {theirs.shape}.")
     # Whole numbers until the end, so that no rounding makes two examples differ.
     votes = ours.sum(axis=0, dtype=np.int64) - theirs.sum(axis=0, dtype=np.int64)  # (N,)
@@ -274,7 +274,7 @@ def compare_all(
 
     Args:
         is_correct: by method and seed, whether each prediction is right, shape (N,), bool, of the
-            same test sequences in the same order.
+            same test examples in the same order.
         generator: source of the bootstrap's draws.
 
     Returns:
@@ -282,7 +282,7 @@ def compare_all(
         values corrected for the number of these pairs.
 
     Raises:
-        ValueError: if the numbers of sequences differ.
+        ValueError: if the numbers of examples differ.
     """
     made = []
     for first, second in combinations(is_correct, 2):

@@ -3,7 +3,7 @@
 On training data with known clean labels these are the six of its training dynamics ("Empirical
 analysis with 6 metrics"; Wang et al., ProSelfLC, CVPR 2021, Fig. 3); the sixth, generalisation, is
 the accuracy on the test data. All are of the network's own predictions, in evaluation mode, on
-sequences that are not augmented: a crop, where cropping is the noise, is the same each time.
+examples that are not augmented: a crop, where cropping is the noise, is the same each time.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Predictions:
         label_rank: number of classes that score higher than the given one, shape (N,), int64.
         brier_error: sum over classes of (p_j - [j is the given class])^2, in [0, 2], shape (N,),
             float64.
-        energy: -T log sum_j exp(z_j / T), the lower the more a sequence looks like those of
+        energy: -T log sum_j exp(z_j / T), the lower the more an example looks like those of
             training, shape (N,), float64 (Liu et al., "Energy-based Out-of-distribution Detection",
             NeurIPS 2020, eq. 4).
         described: what the loss says of each example, shapes (N,), float64, by name.

@@ -19,7 +19,7 @@ class TrainingState:
         step: updates done in the epoch that is under way; 0 between two epochs.
         sums: running figures of that epoch.
         seconds: spent in that epoch so far.
-        halvings: how often the residue budget was halved for lack of memory.
+        halvings: how often the budget of a part was halved for lack of memory.
         rate_factor: of the learning rate, in (0, 1], after roll-backs.
         rollbacks: how often the training went back to a checkpoint since its loss was not finite.
     """

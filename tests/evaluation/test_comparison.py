@@ -182,7 +182,7 @@ class TestPair:
         ("ours", "theirs"), [("++", "+++"), ("++ ++", "++")], ids=["sequences", "seeds"]
     )
     def test_other_sequences_or_seeds_are_an_error(self, ours: str, theirs: str) -> None:
-        with pytest.raises(ValueError, match="Expected the same seeds and sequences"):
+        with pytest.raises(ValueError, match="Expected the same seeds and examples"):
             compared(ours, theirs)
 
 
