@@ -409,8 +409,9 @@ table.loc[[*losses]].rename_axis(columns=["", "looked at"]).round(3)
 
 # %% [markdown]
 # A list drawn by lot would have the share of wrong labels of the whole as its precision, which is
-# printed at the end of "The study". A network that has learnt the wrong labels by heart still finds some of
-# them, as it makes the right ones a little more probable; one that resisted finds nearly all.
+# printed at the end of "The study". A network that has learnt the wrong labels by heart still finds
+# some of them, as it makes the right ones a little more probable; one that resisted finds nearly
+# all.
 #
 # With a bound on p_y in place of a share the network decides how long the list is. The loss from
 # here on is `LOSS`, that with the highest test accuracy, as test labels are right; a curator would
