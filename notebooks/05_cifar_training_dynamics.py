@@ -71,13 +71,12 @@ STUDY_FOLDER = os.environ.get("STUDY_FOLDER", usual if is_there else None)  # No
 # %% [markdown]
 # ## The study
 #
-# The small one is `pipelines/digits.yaml`, shorter and without augmentation. Shifting the images,
-# as that file does, keeps so small a network from learning wrong labels by heart, and this is what
-# we want to see. The losses have the parameters of the file.
+# The small one is `pipelines/digits.yaml`, shorter. It is without augmentation: shifting the images
+# keeps so small a network from learning wrong labels by heart, and this is what we want to see.
 
 # %%
 folder = TemporaryDirectory()
-changes = {"training.epochs": EPOCHS, "training.evaluate_every": 1, "augmentation.pad": 0}
+changes = {"training.epochs": EPOCHS, "training.evaluate_every": 1}
 changes |= {"output": f"{folder.name}/results", "data.output": f"{folder.name}/dataset"}
 overrides = ["tracking.enabled=false", *(f"{name}={value}" for name, value in changes.items())]
 digits = config.load_study(root / "pipelines" / "digits.yaml", overrides)
@@ -324,7 +323,7 @@ summary.round(3)
 # this down, DM nearly stops it, at the price of a slow start. ProSelfLC goes the way of cross
 # entropy in this training: it trusts the network only late, and by then most of the wrong labels
 # have been learnt, so that it trusts those. Its parameters come from a much longer training with
-# augmentation; with that of `digits.yaml` (`augmentation.pad` 1 above) the order is another one.
+# augmentation; with some here (`augmentation.pad` 1 above) the order is another one.
 #
 # What these losses say of themselves: how far ProSelfLC trusts the network, g, and a prediction, l,
 # and how the weights of DM are spread.
