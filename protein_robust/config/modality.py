@@ -47,6 +47,8 @@ def _misfit_of_images(study: StudyConfig) -> str | None:
             return f"Expected no `{name}` for images, which are of one size, got a value."
     if any(noise.crop.kind != "none" for noise in study.noise):
         return "Expected no crops for images (`augmentation` shifts them), got some."
+    if any(n.label.open_set_rate or n.label.unlabelled != "leave out" for n in study.noise):
+        return "Expected no `open_set_rate` and no `unlabelled` for images, got one."
     if study.baselines:
         return f"Expected no `baselines` for images, got {study.baselines[0]}."
     return None

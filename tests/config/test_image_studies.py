@@ -163,6 +163,11 @@ def test_every_committed_laptop_preset_can_be_read(path: Path) -> None:
             "Expected no `max_residues` for images",
         ),
         ("noise=[{name: a, crop: {kind: random}}]", "Expected no crops for images"),
+        (
+            "noise=[{name: a, label: {open_set_rate: 0.1}}]",
+            "Expected no `open_set_rate` and no `unlabelled` for images",
+        ),
+        ("noise=[{name: a, label: {unlabelled: random}}]", "and no `unlabelled` for images"),
         ("baselines=[profile_hmm]", "Expected no `baselines` for images, got profile_hmm."),
         ("data={source: example}", "Expected `model` of ProtCNN for sequences"),
     ],
