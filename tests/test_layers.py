@@ -47,6 +47,7 @@ HOMES = {
     "onnxscript": {"classifier"},
     "submitit": {"study"},
     "ray": {"study"},
+    "PIL": {"ingest", "tracking"},
 }
 """Packages that are imported in these rooms and nowhere else."""
 
