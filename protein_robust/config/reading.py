@@ -227,7 +227,7 @@ def _explain(details: Any) -> list[Problem]:
     # The kinds of sources and sections stand in the location; they are no keys of the file.
     whole = [str(part) for part in details["loc"]]
     place = [part for part in whole if part not in _KINDS]
-    key = ".".join(place)
+    key = ".".join(place) or "study"  # what does not fit together is of no one key
     given = _shown(details["input"])
     if details["type"] == "extra_forbidden":
         return [Problem(key, _unknown_key(whole))]

@@ -176,6 +176,7 @@ def test_what_is_meant_for_the_other_kind_is_refused(
     minimal: Path, override: str, message: str
 ) -> None:
     (problem,) = problems_of(minimal, override)
+    assert problem.startswith("study: ")
     assert message in problem
 
 
