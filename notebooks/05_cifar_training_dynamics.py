@@ -52,7 +52,7 @@ from protein_robust.report.figures import PALETTE
 
 # %%
 # %matplotlib inline
-# %config InlineBackend.print_figure_kwargs = {"dpi": 60}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 50}
 
 # %% [markdown]
 # `make notebooks` sets `PROTEIN_ROBUST_TEST_DATA=none`, so that no real image gets into a file of
@@ -210,7 +210,7 @@ figure
 
 # %%
 orders = {"by number": np.arange(100), "by superclass": np.argsort(superclass, kind="stable")}
-figure = Figure(figsize=(9, 8.6), layout="constrained")
+figure = Figure(figsize=(7.6, 7.2), layout="constrained")
 axes = figure.subplots(2, 2)
 
 # %%
