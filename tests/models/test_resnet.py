@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -163,3 +164,20 @@ def test_stages_halve_the_map_and_double_the_channels() -> None:
 def test_what_cannot_be_a_network_is_refused(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_has_the_same_weights_and_scores() -> None:
+    plain = network("resnet8").eval()
+    compiled = ResNet(ResNetConfig("resnet8", compile="kernels"), 10).eval()
+    compiled.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), plain(images), rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_way_to_compile_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected `compile` one of none, kernels, graphs, got"):
+        ResNetConfig("resnet8", compile="fast")  # type: ignore[arg-type]
