@@ -188,7 +188,9 @@ def test_other_folders_say_what_to_do(tmp_path: Path, classifier: Classifier) ->
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
-    with pytest.raises(InputError, match=r"a run on sequences with a model folder \(`evaluate .*one` makes it"):
+    with pytest.raises(
+        InputError, match=r"a run on sequences with a model folder \(`evaluate .*one` makes it"
+    ):
         find_model(run)
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(InputError, match="that of a study, whose runs are: none that is evaluated"):
