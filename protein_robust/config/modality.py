@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from protein_robust.config.images import AugmentationConfig, ImageDataConfig, ResNetModelConfig
-
-if TYPE_CHECKING:
-    from protein_robust.config.schema import StudyConfig
+from protein_robust.config.sections import NoiseConfig, Section
 
 IMAGE_DATA, SEQUENCE_DATA = "image data", "sequence data"
 IMAGE_MODEL, SEQUENCE_MODEL = "image network", "sequence network"
@@ -27,23 +25,40 @@ def kind_of_model(value: Any) -> str:
     return IMAGE_MODEL if is_image or isinstance(value, ResNetModelConfig) else SEQUENCE_MODEL
 
 
-def misfit(study: StudyConfig) -> str | None:
+class Sections(Protocol):
+    """What is looked at of a study."""
+
+    @property
+    def data(self) -> Section: ...  # noqa: D102
+    @property
+    def model(self) -> Section: ...  # noqa: D102
+    @property
+    def augmentation(self) -> AugmentationConfig: ...  # noqa: D102
+    @property
+    def noise(self) -> list[NoiseConfig]: ...  # noqa: D102
+    @property
+    def baselines(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def trainings(self) -> list[Any]: ...  # noqa: D102
+
+
+def misfit(study: Sections) -> str | None:
     """What of a study is not meant for the kind of its data, or None."""
-    return _misfit_of_images(study) if study.is_of_images else _misfit_of_sequences(study)
+    is_of_images = isinstance(study.data, ImageDataConfig)
+    return _misfit_of_images(study) if is_of_images else _misfit_of_sequences(study)
 
 
 _OF_LENGTHS = ("max_residues", "length_window")
 """Training settings that have a meaning only where examples are of several lengths."""
 
 
-def _misfit_of_images(study: StudyConfig) -> str | None:
+def _misfit_of_images(study: Sections) -> str | None:
     """What of a study of images is meant for sequences, or None."""
     if not isinstance(study.model, ResNetModelConfig):
         return "Expected `model` with an `architecture` such as resnet20 for images, got ProtCNN."
-    trainings = [study.training, *(loss.training for loss in study.losses if loss.training)]
     for name in _OF_LENGTHS:
-        default = type(study.training).model_fields[name].default
-        if any(getattr(training, name) != default for training in trainings):
+        default = type(study.trainings[0]).model_fields[name].default
+        if any(getattr(training, name) != default for training in study.trainings):
             return f"Expected no `{name}` for images, which are of one size, got a value."
     if any(noise.crop.kind != "none" for noise in study.noise):
         return "Expected no crops for images (`augmentation` shifts them), got some."
@@ -54,7 +69,7 @@ def _misfit_of_images(study: StudyConfig) -> str | None:
     return None
 
 
-def _misfit_of_sequences(study: StudyConfig) -> str | None:
+def _misfit_of_sequences(study: Sections) -> str | None:
     """What of a study of sequences is meant for images, or None."""
     if isinstance(study.model, ResNetModelConfig):
         found = study.model.architecture

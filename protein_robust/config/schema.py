@@ -228,6 +228,11 @@ class StudyConfig(Section):
         return self
 
     @property
+    def trainings(self) -> list[TrainingConfig]:
+        """That of the study, and what losses have of their own."""
+        return [self.training, *(loss.training for loss in self.losses if loss.training)]
+
+    @property
     def is_of_images(self) -> bool:
         """Whether the examples are images, not sequences."""
         return isinstance(self.data, ImageDataConfig)
