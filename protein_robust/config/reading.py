@@ -93,8 +93,9 @@ def _apply_preset(raw: dict[str, Any], presets: Any, chosen: str | None, path: P
         return
     presets = presets or {}
     if chosen not in presets:
-        known = ", ".join(presets) or "none: this study has no presets"
-        raise InputError(f"--preset one of {known}", repr(chosen), path=path)
+        known = f"--preset one of {', '.join(presets)}"
+        expected = known if presets else "no --preset, since this study has no presets"
+        raise InputError(expected, repr(chosen), path=path)
     own_name = {"name": f"{raw.get('name')}_{chosen}"}
     raw.update(_merged(raw, {**own_name, **presets[chosen]}))
 

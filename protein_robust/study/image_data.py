@@ -17,7 +17,7 @@ from protein_robust.ingest.images import read_image_table, read_images
 from protein_robust.models import ResNet, ResNetConfig
 from protein_robust.noise import Noise
 from protein_robust.study.plan import PlannedRun
-from protein_robust.study.run_data import EVALUATION_BATCH_SIZE, RunData
+from protein_robust.study.run_data import EVALUATION_BATCH_SIZE, RunData, split_labels
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def load_images(run: PlannedRun, noise: Noise, device: torch.device) -> ImageDat
     datasets, given, clean_label = {}, {}, {}
     for split in SPLITS:
         table = read_image_table(run.dataset_folder, split, columns=["label"])
-        clean = table["label"].to_numpy().astype(np.int64)
-        label = noise.labels.label if split == "train" else clean
+        label, clean_label[split] = split_labels(table, split, noise)
         datasets[split] = ImageDataset.from_arrays(
             read_images(run.dataset_folder, split),
             label,
@@ -96,7 +95,7 @@ def load_images(run: PlannedRun, noise: Noise, device: torch.device) -> ImageDat
             deviation=deviation,
             device=device,
         )
-        given[split], clean_label[split] = label, clean
+        given[split] = label
     return ImageData(
         label=given,
         clean_label=clean_label,

@@ -15,10 +15,18 @@ from torch import nn
 from protein_robust.datasets import Batches
 from protein_robust.evaluation.groups import FAMILY_SIZES, Grouping, group_by_ends
 from protein_robust.ingest import SPLITS, read_families
-from protein_robust.noise import LabelNoise
+from protein_robust.noise import LabelNoise, Noise
 from protein_robust.study.plan import PlannedRun
 
 EVALUATION_BATCH_SIZE = 256
+
+
+def split_labels(
+    table: pa.Table, split: str, noise: Noise
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Given and clean classes of a split, from its column ``label``; only train has wrong ones."""
+    clean = table["label"].to_numpy().astype(np.int64)
+    return (noise.labels.label if split == "train" else clean), clean
 
 
 @dataclass(frozen=True)

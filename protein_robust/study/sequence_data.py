@@ -16,7 +16,7 @@ from protein_robust.ingest import SPLITS, read_families, read_sequences
 from protein_robust.models import ProtCNN, ProtCNNConfig
 from protein_robust.noise import CropRule, Crops, Noise, draw_crops
 from protein_robust.study.plan import PlannedRun
-from protein_robust.study.run_data import EVALUATION_BATCH_SIZE, RunData
+from protein_robust.study.run_data import EVALUATION_BATCH_SIZE, RunData, split_labels
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,9 @@ def load_sequences(run: PlannedRun, noise: Noise, device: torch.device) -> Seque
     datasets, given, clean_label = {}, {}, {}
     for split in SPLITS:
         table = read_split(run, split, noise.added, columns=["sequence", "label"])
-        clean = table["label"].to_numpy().astype(np.int64)
-        label = noise.labels.label if split == "train" else clean
+        label, clean_label[split] = split_labels(table, split, noise)
         datasets[split] = SequenceDataset.from_arrow(table["sequence"], label, device=device)
-        given[split], clean_label[split] = label, clean
+        given[split] = label
     rule = CropRule(**run.inputs["noise"]["crop"])
     crops = {split: noise.crops[split] for split in SPLITS if split in noise.crops}
     if rule.kind != "none":
